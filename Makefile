@@ -1,0 +1,81 @@
+# `make demo` shows what leaderrun does; `make test` installs what it needs.
+# Both run on a machine with Go, Java and Debian's packages and nothing else.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+STORE ?= file
+# Two packages at once would take the processor from each other's deadlines.
+TESTFLAGS ?= -p 1 -timeout 30m
+# What `go build` would add from git only varies the binary, and fails where the
+# checkout belongs to somebody else.
+GOBUILD := CGO_ENABLED=0 go build -trimpath -buildvcs=false \
+	-ldflags '-s -w -X leaderrun/cmd.version=$(VERSION)'
+
+GOLANGCI_VERSION := v2.15.0
+GOLANGCI := .cache/bin/golangci-lint-$(GOLANGCI_VERSION)
+# The tests on the binary gain nothing from the detector, which sees one process;
+# the servers' own hold nothing that is shipped.
+RACE = $$(go list ./... | grep -v -e /e2e -e /scripts)
+
+.PHONY: help
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: build
+build: ## bin/leaderrun
+	@mkdir -p bin
+	$(GOBUILD) -o bin/leaderrun .
+
+.PHONY: demo
+demo: build ## two candidates, one job, two takeovers; STORE=etcd: on a real etcd
+	@STORE=$(STORE) scripts/demo
+
+.PHONY: test
+test: install-tools ## every test, on real stores
+	go build ./...
+	go test $(TESTFLAGS) ./...
+
+.PHONY: race
+race: install-tools ## the tests of the packages under the race detector
+	@scripts/packages gcc=gcc gcc=libc6-dev
+	CGO_ENABLED=1 go test -race $(TESTFLAGS) $(RACE)
+
+.PHONY: bench
+bench: build install-tools ## handover, takeover, memory, beside etcdctl lock and flock
+	go run ./scripts/bench -bin bin/leaderrun $(BENCHFLAGS)
+
+.PHONY: lint
+lint: $(GOLANGCI) ## golangci-lint, and who may import what
+	$(GOLANGCI) run ./...
+	.ci/imports
+
+.PHONY: vet
+vet: ## go vet for linux, darwin and windows
+	for os in linux darwin windows; do GOOS=$$os CGO_ENABLED=0 go vet ./...; done
+
+.PHONY: fmt
+fmt: $(GOLANGCI) ## write the code as lint wants it
+	$(GOLANGCI) fmt ./...
+
+.PHONY: install-tools
+install-tools: ## what the tests need: Debian's packages, an etcd in .cache/bin
+	@scripts/packages ip=iproute2 iptables=iptables nsenter=util-linux \
+		flock=util-linux ps=procps script=bsdutils
+	go run ./scripts/servers/run install etcd
+
+$(GOLANGCI):
+	GOBIN=$(CURDIR)/.cache/bin/tmp CGO_ENABLED=0 go install -trimpath \
+		github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_VERSION)
+	mv .cache/bin/tmp/golangci-lint $@
+	rmdir .cache/bin/tmp
+
+.PHONY: clean
+clean: ## remove bin
+	rm -rf bin
+
+.PHONY: distclean
+distclean: clean ## remove .cache too: the servers and tools built there
+	rm -rf .cache
