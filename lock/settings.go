@@ -1,0 +1,142 @@
+package lock
+
+import (
+	"fmt"
+	"net"
+	"net/url"
+	"strconv"
+	"strings"
+	"unicode"
+)
+
+// Settings say how to reach a store. They hold no secret, so that they may be
+// written to another process: secrets are read from files and from the
+// ecosystem's variables by whoever connects.
+type Settings struct {
+	URL            URL
+	TLS            bool   `json:",omitempty"` // also set by any of the files below
+	TLSCA          string `json:",omitempty"`
+	TLSCert        string `json:",omitempty"`
+	TLSKey         string `json:",omitempty"`
+	TLSServerName  string `json:",omitempty"`
+	User           string `json:",omitempty"`
+	PasswordFile   string `json:",omitempty"`
+	DefaultTimeout Timing // bounds requests that belong to no lease yet
+}
+
+// A URL is a store URL. Unlike net/url it allows several hosts:
+// etcd://h1:2379,h2:2379/prefix.
+type URL struct {
+	Scheme string
+	Hosts  []string   `json:",omitempty"` // host:port as written; empty for the short form
+	Path   string     `json:",omitempty"` // with its leading slash, without a trailing one; empty for the default
+	Params url.Values `json:",omitempty"`
+}
+
+// ParseURL parses a store URL. Errors are of kind ErrConfig, name --store and
+// never repeat what could be a password.
+func ParseURL(raw string) (URL, error) {
+	var u URL
+	bad := func(format string, args ...any) (URL, error) {
+		return URL{}, fmt.Errorf("%w: --store: %s", ErrConfig, fmt.Sprintf(format, args...))
+	}
+	scheme, rest, ok := strings.Cut(raw, ":")
+	if strings.Contains(raw, "@") && !isFilePath(scheme, rest) {
+		return bad("a user or password does not belong in the URL, where every process can read it: use --user and --password-file")
+	}
+	if !ok || !isScheme(scheme) {
+		return bad("no scheme: write it as file:///DIR, etcd://HOST:PORT/PREFIX, or short as file: or etcd:")
+	}
+	u.Scheme = strings.ToLower(scheme)
+	if i := strings.IndexFunc(raw, func(r rune) bool { return unicode.IsControl(r) || unicode.IsSpace(r) }); i >= 0 {
+		return bad("space or control character at position %d", i+1)
+	}
+	rest, query, _ := strings.Cut(rest, "?")
+	if strings.Contains(rest, "#") {
+		return bad("a fragment (#) means nothing here: leave it out")
+	}
+	var err error
+	if u.Params, err = url.ParseQuery(query); err != nil {
+		return bad("parameters after ?: %v", err)
+	}
+	if len(u.Params) == 0 {
+		u.Params = nil
+	}
+	if rest == "" {
+		return u, nil
+	}
+	rest, ok = strings.CutPrefix(rest, "//")
+	if !ok {
+		return bad("after %s: either nothing or //: %s://", u.Scheme, u.Scheme)
+	}
+	authority, path, hasPath := strings.Cut(rest, "/")
+	if hasPath {
+		path, err = url.PathUnescape(path)
+		if err != nil {
+			return bad("path: %v", err)
+		}
+		if strings.IndexFunc(path, unicode.IsControl) >= 0 {
+			return bad("control character in the path")
+		}
+		u.Path = "/" + strings.TrimRight(path, "/")
+	}
+	if authority == "" {
+		return u, nil
+	}
+	for host := range strings.SplitSeq(authority, ",") {
+		if err := checkHost(host); err != nil {
+			return bad("host %q: %v", host, err)
+		}
+		u.Hosts = append(u.Hosts, host)
+	}
+	return u, nil
+}
+
+// isFilePath reports whether an @ is a character like others, and not the end
+// of a password.
+func isFilePath(scheme, rest string) bool {
+	return strings.EqualFold(scheme, "file") && strings.HasPrefix(rest, "///")
+}
+
+func isScheme(s string) bool {
+	for i, r := range s {
+		letter := 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z'
+		if !letter && (i == 0 || !strings.ContainsRune("0123456789+-.", r)) {
+			return false
+		}
+	}
+	return s != ""
+}
+
+func checkHost(host string) error {
+	if host == "" {
+		return fmt.Errorf("empty: write HOST:PORT, several with commas")
+	}
+	if !strings.Contains(host, ":") {
+		return nil // the store's default port
+	}
+	h, port, err := net.SplitHostPort(host)
+	if err != nil {
+		return fmt.Errorf("write HOST:PORT, and an IPv6 address as [ADDRESS]:PORT")
+	}
+	if n, err := strconv.ParseUint(port, 10, 16); h == "" || err != nil || n < 1 {
+		return fmt.Errorf("write HOST:PORT with a port from 1 to 65535")
+	}
+	return nil
+}
+
+// String is the URL in its canonical writing.
+func (u URL) String() string {
+	s := u.Scheme + ":"
+	if len(u.Hosts) > 0 || u.Path != "" {
+		rest := "//" + strings.Join(u.Hosts, ",") + (&url.URL{Path: u.Path}).EscapedPath()
+		if !isFilePath(u.Scheme, rest) {
+			rest = strings.ReplaceAll(rest, "@", "%40")
+		}
+		s += rest
+	}
+	if len(u.Params) > 0 {
+		s += "?" + u.Params.Encode()
+	}
+	return s
+}
