@@ -1,0 +1,192 @@
+//go:build linux
+
+package guard
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// A guard that cannot run is ended by the kernel, its child with it, and the
+// rest by Run.
+func TestStoppedGuardDiesAtTheDeadline(t *testing.T) {
+	argv, pids := tree(t)
+	g := start(t, argv)
+	tenure := lasting(time.Second)
+	done := background(t.Context(), g, tenure)
+	found := pids()
+	if err := syscall.Kill(g.pid, syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	res := <-done
+	late := -tenure.until.Until()
+	if res.Cause != GuardDied || late < 0 {
+		t.Errorf("result %+v, %v after the deadline", res, late)
+	}
+	mustBeDead(t, found)
+}
+
+// A tenure that is certainly lost does not wait for a stopped guard's deadline.
+func TestStoppedGuardIsBuriedOnLoss(t *testing.T) {
+	argv, pids := tree(t)
+	g := start(t, argv)
+	tenure := lasting(time.Minute)
+	done := background(t.Context(), g, tenure)
+	found := pids()
+	if err := syscall.Kill(g.pid, syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	close(tenure.lost)
+	if res := <-done; res.Cause != GuardDied {
+		t.Errorf("result %+v", res)
+	}
+	mustBeDead(t, found)
+}
+
+func TestKilledGuard(t *testing.T) {
+	for range 20 {
+		argv, pids := tree(t)
+		g := start(t, argv)
+		done := background(t.Context(), g, lasting(time.Minute))
+		found := pids()
+		if err := syscall.Kill(g.pid, syscall.SIGKILL); err != nil {
+			t.Fatal(err)
+		}
+		if res := <-done; res.Cause != GuardDied {
+			t.Errorf("result %+v", res)
+		}
+		mustBeDead(t, found)
+	}
+}
+
+// What was there before the guard, and another guard's tree, are not ours to
+// kill when we bury one.
+func TestStrangersAreSpared(t *testing.T) {
+	stranger := exec.Command("sleep", "1000")
+	if err := stranger.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = stranger.Process.Kill(); _ = stranger.Wait() })
+	other := start(t, []string{"/bin/sleep", "1000"})
+	otherCtx, endOther := context.WithCancel(t.Context())
+	otherDone := background(otherCtx, other, lasting(time.Minute))
+	var otherChild int
+	waitFor(t, "the other child", func() bool {
+		found, _ := descendants(other.pid, nil)
+		if len(found) == 1 {
+			otherChild = found[0].pid
+		}
+		return otherChild != 0
+	})
+
+	// The kernel counts start times in ticks of 10 ms.
+	<-time.After(20 * time.Millisecond)
+	g := start(t, []string{"/bin/sleep", "1000"})
+	done := background(t.Context(), g, lasting(time.Minute))
+	if err := syscall.Kill(g.pid, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	<-done
+	if left := alive([]int{stranger.Process.Pid, other.pid, otherChild}); len(left) != 3 {
+		t.Errorf("of three strangers only %v live", left)
+	}
+	endOther()
+	<-otherDone
+}
+
+func TestAbandonedGuardGivesTheTicketBack(t *testing.T) {
+	mark := filepath.Join(t.TempDir(), "given-back")
+	held, err := os.Create(filepath.Join(t.TempDir(), "lock"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = held.Close() }()
+	g, err := Start(Spec{Path: "/bin/true", Argv: []string{"true"}, Ticket: []byte(mark), Held: held})
+	if err != nil {
+		t.Fatal(err)
+	}
+	g.Abandon()
+	waitFor(t, "the release command", func() bool { b, _ := os.ReadFile(mark); return len(b) > 0 })
+	if b, _ := os.ReadFile(mark); string(b) != itoa(held.Fd()) {
+		t.Errorf("release command got %q, want the lock's descriptor %d", b, held.Fd())
+	}
+}
+
+// superviseMain is a supervisor to be killed: it runs a tree and never ends it.
+func superviseMain(script, ticket string) int {
+	argv := []string{"/bin/sh", "-c", script}
+	g, err := Start(Spec{Path: argv[0], Argv: argv, Ticket: []byte(ticket)})
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	g.Run(context.Background(), nil, lasting(time.Hour), func(int, uint64) {})
+	return 0
+}
+
+// Without a supervisor the guard kills first and gives back then.
+func TestKilledSupervisor(t *testing.T) {
+	for range 10 {
+		argv, pids := tree(t)
+		ticket := filepath.Join(t.TempDir(), "given-back")
+		supervisor := exec.Command("/proc/self/exe", "supervise", argv[2], ticket)
+		var out bytes.Buffer
+		supervisor.Stderr = &out
+		if err := supervisor.Start(); err != nil {
+			t.Fatal(err)
+		}
+		found := pids()
+		if err := supervisor.Process.Kill(); err != nil {
+			t.Fatal(err)
+		}
+		waitFor(t, "the ticket to be given back", func() bool {
+			_, err := os.Stat(ticket)
+			if err == nil {
+				mustBeDead(t, found)
+			}
+			return err == nil
+		})
+		_ = supervisor.Wait()
+	}
+}
+
+func TestEndOrphans(t *testing.T) {
+	const mark = "file#clock#7"
+	run := func(env ...string) *exec.Cmd {
+		c := exec.Command("sleep", "1000")
+		c.Env = append(os.Environ(), env...)
+		if err := c.Start(); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = c.Process.Kill(); _ = c.Wait() })
+		return c
+	}
+	marked := run(MarkVariable + "=other#x#1 " + mark)
+	later := run(MarkVariable + "=file#clock#71")
+	child := run()
+	reused := run()
+	start := func(c *exec.Cmd) uint64 {
+		p, err := readProcess(c.Process.Pid)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return p.start
+	}
+	if err := EndOrphans(t.Context(), child.Process.Pid, start(child), mark); err != nil {
+		t.Fatal(err)
+	}
+	if err := EndOrphans(t.Context(), reused.Process.Pid, start(reused)-1, mark); err != nil {
+		t.Fatal(err)
+	}
+	mustBeDead(t, []int{marked.Process.Pid, child.Process.Pid})
+	if left := alive([]int{later.Process.Pid, reused.Process.Pid}); len(left) != 2 {
+		t.Errorf("killed what is not of the tenure: only %v of two live", left)
+	}
+}

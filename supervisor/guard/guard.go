@@ -1,0 +1,242 @@
+//go:build unix
+
+// Package guard runs a command in a second, small process, the guard, that
+// ends the command's whole tree at an absolute deadline, whatever becomes of
+// the process that asked for it.
+//
+// What it guarantees on Linux: when Run returns, no process that the command
+// started is left, also those that called setsid or forked twice. At the
+// tenure's ValidUntil, as last told to the guard, the guard kills the tree;
+// if the guard is stopped or starved, the kernel kills guard and child
+// [selfKillSlack] later, and Run the rest. If this process is gone, the guard
+// kills the tree at once and gives the lock back with its ticket.
+//
+// What it does not: with both processes frozen or killed together only the
+// direct child dies, by its parent-death signal, and not if it executed a
+// set-user-ID program. A process that cannot be killed is waited for without
+// end. On macOS there is neither subreaper nor parent-death signal: what
+// leaves the child's process group can be missed, and a guard that is killed
+// leaves the child to this process.
+//
+// It knows no store and no network.
+package guard
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"sync"
+	"syscall"
+	"time"
+
+	"leaderrun/lock/bootclock"
+)
+
+// Names of the hidden commands that start this program as a guard and as what
+// gives a ticket back.
+const (
+	GuardCommand   = "guard"
+	ReleaseCommand = "release"
+)
+
+// reportWithin is how long a guard may take to report its tree dead once the
+// tenure is over, before it counts as frozen and is killed itself. A winner
+// settles for two seconds.
+const reportWithin = 500 * time.Millisecond
+
+// A Tenure is the part of a lease that Run needs.
+type Tenure interface {
+	ValidUntil() bootclock.Instant
+	Renewed() <-chan struct{}
+	Lost() <-chan struct{}
+}
+
+// A Spec is what a guard is started with.
+type Spec struct {
+	Path   string   // of the executable
+	Argv   []string // with the command's name
+	Ticket []byte   // what the release command reads to give the lock back
+	Held   *os.File // the lock's descriptor, to be kept open by the guard, or nil
+
+	// Told from the goroutine that called Run; they must not block.
+	Stopped    func(syscall.Signal)     // job control stopped the child
+	Unkillable func(pid int, err error) // Run tries on and on
+}
+
+// A Cause says who ended the tree.
+type Cause string
+
+// The causes.
+const (
+	Exited     Cause = "exit"        // the child, by itself or by a signal that was sent to it
+	Deadline   Cause = "deadline"    // the guard
+	Killed     Cause = "killed"      // Run, because the tenure was lost or its context done
+	NotStarted Cause = "not started" // nobody: see Result.Errno
+	GuardDied  Cause = "guard died"  // Run, after it
+)
+
+// A Result is how a command ended.
+type Result struct {
+	Cause  Cause
+	Status syscall.WaitStatus // of the child; SIGKILL if nobody saw it
+	Errno  syscall.Errno      // NotStarted: of the exec; ETIME when the tenure was over already
+}
+
+// ExitCode is the status as a shell tells it: 128+N for signal N.
+func (r Result) ExitCode() int {
+	if r.Status.Signaled() {
+		return 128 + int(r.Status.Signal())
+	}
+	return r.Status.ExitStatus()
+}
+
+// A Guard is a guard process that waits to run a command once.
+type Guard struct {
+	spec    Spec
+	pid     int
+	start   uint64
+	control *os.File // orders to it
+	reports chan report
+	child   int // pid, and process group
+	reaped  sync.Once
+}
+
+// Start starts a guard that holds the ticket from then on: if this process
+// dies, the guard gives it back.
+func Start(s Spec) (*Guard, error) {
+	g, err := launch(s)
+	if err != nil {
+		return nil, fmt.Errorf("start guard: %w", err)
+	}
+	prepare := order{Do: doPrepare, Spec: &wireSpec{Path: s.Path, Ticket: s.Ticket, Group: syscall.Getpgrp()}}
+	if err := send(g.control, prepare); err != nil {
+		g.Dismiss()
+		return nil, fmt.Errorf("start guard: %w", err)
+	}
+	return g, nil
+}
+
+// Signal passes a signal on to the child. It does not block; a guard that does
+// not read, being frozen, gets no more than a pipe holds.
+func (g *Guard) Signal(sig syscall.Signal) {
+	_ = send(g.control, order{Do: doSignal, Signal: sig})
+}
+
+// Run runs the command until it exits, t is lost or ctx is done, and returns
+// only when no process that it started is left. Env is added to the inherited
+// environment. Started is told the child's pid and its start time (field 22 of
+// /proc/PID/stat). It may be called once.
+func (g *Guard) Run(ctx context.Context, env []string, t Tenure, started func(pid int, start uint64)) Result {
+	lost, done := t.Lost(), ctx.Done()
+	var overdue <-chan time.Time
+	kill := func() {
+		lost, done = nil, nil
+		_ = send(g.control, order{Do: doKill})
+		overdue = time.After(reportWithin)
+	}
+	select {
+	case <-lost: // between the election and now
+		return Result{Cause: NotStarted, Errno: syscall.ETIME}
+	default:
+	}
+	if err := send(g.control, order{Do: doStart, Deadline: t.ValidUntil(), Env: env}); err != nil {
+		return g.bury()
+	}
+	for {
+		select {
+		case <-lost:
+			kill()
+		case <-done:
+			kill()
+		case <-t.Renewed():
+			_ = send(g.control, order{Do: doDeadline, Deadline: t.ValidUntil()})
+		case <-overdue:
+			return g.bury()
+		case r, ok := <-g.reports:
+			if !ok {
+				return g.bury()
+			}
+			switch {
+			case r.Is == isDead:
+				return r.result()
+			case r.Is == isStarted:
+				g.child = r.PID
+				started(r.PID, r.Start)
+			case r.Is == isStopped && g.spec.Stopped != nil:
+				g.spec.Stopped(r.Signal)
+			case r.Is == isUnkillable && g.spec.Unkillable != nil:
+				g.spec.Unkillable(r.PID, r.Errno)
+			}
+		}
+	}
+}
+
+func (r report) result() Result {
+	res := Result{Status: syscall.WaitStatus(r.Status), Errno: r.Errno}
+	switch r.Cause {
+	case causeExit:
+		res.Cause = Exited
+	case causeDeadline:
+		res.Cause = Deadline
+	case causeNoStart:
+		res.Cause = NotStarted
+	default:
+		res.Cause = Killed
+	}
+	return res
+}
+
+// bury ends a guard that is dead or does not answer, and then what it leaves:
+// its orphans become our children before it can be reaped, not before.
+func (g *Guard) bury() Result {
+	g.Dismiss()
+	told := false
+	for pass := 1; ; pass++ {
+		found, denied, err := killBelow(g.foreign)
+		if err == nil && len(found) == 0 {
+			break
+		}
+		reapChildren(found)
+		if denied != nil && !told && g.spec.Unkillable != nil {
+			told = true
+			g.spec.Unkillable(denied.pid, syscall.EPERM)
+		}
+		<-time.After(min(time.Duration(pass)*time.Millisecond, 20*time.Millisecond))
+	}
+	if g.child != 0 {
+		handTerminal(g.child, syscall.Getpgrp())
+	}
+	return Result{Cause: GuardDied, Status: syscall.WaitStatus(syscall.SIGKILL)}
+}
+
+func reapChildren(found []process) {
+	for _, p := range found {
+		if p.parent == os.Getpid() {
+			_, _ = syscall.Wait4(p.pid, nil, syscall.WNOHANG, nil)
+		}
+	}
+}
+
+// Dismiss ends a guard that has nothing to guard: its tree is dead or was
+// never started, and its ticket is given back.
+func (g *Guard) Dismiss() {
+	_ = syscall.Kill(g.pid, syscall.SIGKILL) // not reaped: the pid is its own
+	g.wait()
+}
+
+// Abandon leaves the guard to give the ticket back and end by itself.
+func (g *Guard) Abandon() {
+	_ = g.control.Close()
+	go g.wait()
+}
+
+func (g *Guard) wait() {
+	g.reaped.Do(func() {
+		for err := error(syscall.EINTR); errors.Is(err, syscall.EINTR); {
+			_, err = syscall.Wait4(g.pid, nil, 0, nil)
+		}
+		forget(g.pid)
+		_ = g.control.Close()
+	})
+}

@@ -1,0 +1,108 @@
+//go:build unix
+
+package guard
+
+import (
+	"os"
+	"strconv"
+	"sync"
+	"syscall"
+)
+
+// family is what this process must know of its children to kill none that is
+// not of the tenure in question.
+var family struct {
+	sync.Mutex
+	ready  bool
+	atExec map[int]uint64 // children that were there before the first guard, with start times
+	guards map[int]bool   // that are not reaped
+}
+
+// launch starts the guard process: this program again, in a process group of
+// its own, with the pipes and the lock's descriptor at free numbers.
+func launch(s Spec) (*Guard, error) {
+	exe := selfExe()
+	controlR, controlW, err := os.Pipe()
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = controlR.Close() }()
+	reportsR, reportsW, err := os.Pipe()
+	if err != nil {
+		_ = controlW.Close()
+		return nil, err
+	}
+	defer func() { _ = reportsW.Close() }()
+
+	held := "-1"
+	ours := []*os.File{controlR, reportsW}
+	if s.Held != nil {
+		held = itoa(s.Held.Fd())
+		ours = append(ours, s.Held)
+	}
+	argv := append([]string{"leaderrun", GuardCommand, itoa(controlR.Fd()), itoa(reportsW.Fd()), held, "--"}, s.Argv...)
+
+	family.Lock()
+	defer family.Unlock()
+	if err = prepareFamily(); err == nil {
+		var pid int
+		pid, err = syscall.ForkExec(exe, argv, &syscall.ProcAttr{
+			Env: os.Environ(), Files: inherited(ours...), Sys: &syscall.SysProcAttr{Setpgid: true},
+		})
+		if err == nil {
+			family.guards[pid] = true
+			return newGuard(s, pid, controlW, reportsR), nil
+		}
+	}
+	_ = controlW.Close()
+	_ = reportsR.Close()
+	return nil, err
+}
+
+func newGuard(s Spec, pid int, control, reports *os.File) *Guard {
+	g := &Guard{spec: s, pid: pid, control: control, reports: make(chan report, 16)}
+	if p, err := readProcess(pid); err == nil {
+		g.start = p.start
+	}
+	go func() {
+		_ = receive(reports, func(r report) { g.reports <- r })
+		close(g.reports)
+		_ = reports.Close()
+	}()
+	return g
+}
+
+// prepareFamily makes this process the one that gets a dead guard's orphans,
+// and notes whom it must never take for one.
+func prepareFamily() error {
+	if family.ready {
+		return nil
+	}
+	family.atExec, family.guards = make(map[int]uint64), make(map[int]bool)
+	if err := becomeSubreaper(); err != nil {
+		return err
+	}
+	all, err := descendants(os.Getpid(), nil)
+	for _, p := range all {
+		family.atExec[p.pid] = p.start
+	}
+	family.ready = err == nil
+	return err
+}
+
+func forget(pid int) {
+	family.Lock()
+	defer family.Unlock()
+	delete(family.guards, pid)
+}
+
+// foreign reports whether a process below us is not of this guard's tree:
+// there before the first guard, older than this guard, or another guard.
+func (g *Guard) foreign(p process) bool {
+	family.Lock()
+	defer family.Unlock()
+	start, atExec := family.atExec[p.pid]
+	return atExec && start == p.start || family.guards[p.pid] || p.start < g.start
+}
+
+func itoa(fd uintptr) string { return strconv.Itoa(int(fd)) }

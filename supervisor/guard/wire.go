@@ -1,0 +1,116 @@
+//go:build unix
+
+package guard
+
+import (
+	"bufio"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"syscall"
+
+	"leaderrun/lock/bootclock"
+)
+
+// maxMessage bounds one message. It is also the least capacity of a pipe, so
+// that the first message always fits.
+const maxMessage = 64 << 10
+
+// An order goes from the supervisor to the guard: one line of JSON.
+type order struct {
+	Do       string            `json:"do"`
+	Spec     *wireSpec         `json:"spec,omitempty"`     // prepare
+	Deadline bootclock.Instant `json:"deadline,omitempty"` // start, deadline
+	Env      []string          `json:"env,omitempty"`      // start: added to what is inherited
+	Signal   syscall.Signal    `json:"signal,omitempty"`   // signal
+}
+
+// What a guard can be ordered to do.
+const (
+	doPrepare  = "prepare"  // always first
+	doStart    = "start"    // start the command, at most once
+	doDeadline = "deadline" // move the deadline forward
+	doSignal   = "signal"   // send a signal to the child
+	doKill     = "kill"     // SIGKILL the tree now
+)
+
+type wireSpec struct {
+	Path   string `json:"path"`   // of the command's executable
+	Ticket []byte `json:"ticket"` // standard input of the release command
+	Group  int    `json:"group"`  // process group of the supervisor
+}
+
+// A report goes from the guard to the supervisor.
+type report struct {
+	Is     string         `json:"is"`
+	PID    int            `json:"pid,omitempty"`
+	Start  uint64         `json:"start,omitempty"`  // started: field 22 of /proc/PID/stat
+	Signal syscall.Signal `json:"signal,omitempty"` // stopped
+	Status uint32         `json:"status,omitempty"` // dead: as wait(2) gives it
+	Cause  string         `json:"cause,omitempty"`  // dead
+	Errno  syscall.Errno  `json:"errno,omitempty"`  // dead: why it did not start; unkillable
+}
+
+// What a guard reports.
+const (
+	isStarted    = "started"
+	isStopped    = "stopped"    // job control stopped the child
+	isDead       = "dead"       // nothing of the tree is left
+	isUnkillable = "unkillable" // PID may not be killed; tried on and on
+)
+
+// Causes of a death report: who ended the tree.
+const (
+	causeExit     = "exit"        // the child by itself
+	causeDeadline = "deadline"    // the guard, at the deadline
+	causeOrder    = "order"       // the supervisor
+	causeOrphaned = "supervisor"  // the guard, because the supervisor is gone
+	causeNoStart  = "not started" // nobody: Errno says why
+)
+
+// send writes a message without blocking: whoever reads may be frozen, and a
+// deadline or a kill must not wait for that. An error means that it was not
+// sent; a message is never sent in part.
+func send(f *os.File, message any) error {
+	line, err := json.Marshal(message)
+	if err != nil {
+		return fmt.Errorf("encode message: %w", err)
+	}
+	line = append(line, '\n')
+	if len(line) > maxMessage {
+		return fmt.Errorf("message of %d bytes is too long", len(line))
+	}
+	raw, err := f.SyscallConn()
+	if err != nil {
+		return err
+	}
+	var wrote int
+	var werr error
+	err = raw.Write(func(fd uintptr) bool {
+		wrote, werr = writeFD(int(fd), line)
+		return true // never wait
+	})
+	if err = errors.Join(err, werr); err == nil && wrote < len(line) {
+		// Only a message above PIPE_BUF can be cut (pipe(7)), and only the
+		// first one is that long, into an empty pipe.
+		err = io.ErrShortWrite
+	}
+	return err
+}
+
+// receive calls f for every message until the other end is gone or what comes
+// is not a message.
+func receive[M any](r io.Reader, f func(M)) error {
+	s := bufio.NewScanner(r)
+	s.Buffer(nil, maxMessage)
+	for s.Scan() {
+		var m M
+		if err := json.Unmarshal(s.Bytes(), &m); err != nil {
+			return fmt.Errorf("decode message: %w", err)
+		}
+		f(m)
+	}
+	return s.Err()
+}

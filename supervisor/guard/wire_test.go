@@ -1,0 +1,74 @@
+//go:build unix
+
+package guard
+
+import (
+	"bytes"
+	"os"
+	"strings"
+	"testing"
+
+	"leaderrun/lock/bootclock"
+)
+
+// A reader that does not read costs the sender nothing, and what is sent is
+// never cut.
+func TestSendDoesNotBlock(t *testing.T) {
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	sent := 0
+	for ; sent < 1_000_000; sent++ {
+		if send(w, order{Do: doDeadline, Deadline: bootclock.Instant(sent + 1)}) != nil {
+			break
+		}
+	}
+	if sent < 10 || sent == 1_000_000 {
+		t.Fatalf("%d messages fit into a pipe", sent)
+	}
+	_ = w.Close()
+	got := 0
+	if err := receive(r, func(o order) {
+		got++
+		if o.Deadline != bootclock.Instant(got) {
+			t.Errorf("message %d is %+v", got, o)
+		}
+	}); err != nil || got != sent {
+		t.Errorf("received %d of %d: %v", got, sent, err)
+	}
+}
+
+func TestSendToNobody(t *testing.T) {
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = r.Close()
+	if send(w, order{Do: doKill}) == nil {
+		t.Error("no error from a pipe without a reader")
+	}
+}
+
+func TestSendRefusesWhatDoesNotFit(t *testing.T) {
+	_, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	big := order{Do: doPrepare, Spec: &wireSpec{Path: strings.Repeat("x", maxMessage)}}
+	if send(w, big) == nil {
+		t.Error("a message longer than a pipe was taken")
+	}
+}
+
+// Whatever comes through the pipe, the guard neither panics nor takes half a
+// message for one.
+func FuzzReceive(f *testing.F) {
+	f.Add([]byte(`{"do":"deadline","deadline":5}` + "\n"))
+	f.Add([]byte("{\"do\":\"start\",\"env\":[\"A=B\"]}\n{\"do\""))
+	f.Add([]byte("null\n[]\n\n"))
+	f.Fuzz(func(_ *testing.T, b []byte) {
+		_ = receive(bytes.NewReader(b), func(order) {})
+		_ = receive(bytes.NewReader(b), func(report) {})
+	})
+}
