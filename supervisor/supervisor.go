@@ -1,0 +1,248 @@
+//go:build unix
+
+// Package supervisor runs a command while this candidate leads: it campaigns,
+// runs the command under a guard, stops it when the tenure ends, releases, and
+// campaigns again.
+//
+// What it guarantees: the command is started only with a Lease in hand, and a
+// lock is released only after guard.Run has returned, so when nothing that the
+// command started is left. What happens when this process stops at any point
+// is the guard's part (see package guard) and the lease's.
+package supervisor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/cenkalti/backoff/v5"
+
+	"leaderrun/lock"
+	"leaderrun/supervisor/guard"
+)
+
+// Config is what to run and how.
+type Config struct {
+	Locker    lock.Locker
+	Candidate lock.Candidate // Enqueue and Notify are set here; Try is one attempt
+
+	Path string   // of the command's executable
+	Argv []string // with the command's name
+	// Env returns what the child finds in its environment besides what is
+	// inherited.
+	Env func(lock.Token) []string
+	// Mark returns what the variable guard.MarkVariable of every process of
+	// that tenure contains, and of no other.
+	Mark func(lock.Token) string
+	// Ticket returns what the release command needs to give t back.
+	Ticket func(t lock.Ticket) ([]byte, error)
+
+	Wait        time.Duration // give up a campaign after this; 0 is never
+	ExitOnLoss  bool          // end after a lost tenure
+	StopSignal  syscall.Signal
+	StopTimeout time.Duration // from the stop signal to SIGKILL
+
+	Listen func(Event) // must not block
+}
+
+// An Outcome is why Run returned.
+type Outcome struct {
+	End    End
+	Status int   // ChildEnded: exit status, 128+N for signal N; Interrupted: 128+N
+	Err    error // NoStore, NotStarted, Failed: why
+}
+
+// An End of a run.
+type End int
+
+// The ends.
+const (
+	ChildEnded  End = iota // by itself, or after a stop signal to us
+	NotStarted             // the command cannot be executed: Err is a syscall.Errno
+	NotElected             // in the given time
+	NoStore                // in the given time
+	TenureLost             // under ExitOnLoss
+	Interrupted            // by a signal, while standing by
+	Failed                 // for good: Err wraps lock.ErrDenied or lock.ErrConfig
+)
+
+// A run is the state of Run.
+type run struct {
+	Config
+	signals   chan os.Signal
+	guard     *guard.Guard        // of the current campaign or tenure
+	queued    atomic.Bool         // this campaign has reached the store
+	jobs      chan syscall.Signal // job control stopped the child
+	catchTSTP func()              // after stopSelf
+}
+
+// Run campaigns and runs the command until one of the ends.
+func Run(c Config) Outcome {
+	r := &run{Config: c, signals: make(chan os.Signal, 64), jobs: make(chan syscall.Signal, 1)}
+	defer r.catchSignals()()
+	r.Candidate.Notify = r.notice
+	r.Candidate.Enqueue = r.enqueue
+	r.Candidate.Orphans = func(ctx context.Context, rec lock.Record) error {
+		if rec.Host == nil {
+			return nil
+		}
+		return guard.EndOrphans(ctx, rec.Host.Child, rec.Host.Start, r.Mark(rec.Token))
+	}
+	for {
+		lease, out := r.campaign()
+		if lease == nil {
+			return out
+		}
+		if out, again := r.lead(lease); !again {
+			return out
+		}
+	}
+}
+
+// notice turns what a store says into events.
+func (r *run) notice(n lock.Notice) {
+	switch n.Kind {
+	case lock.StandingBy:
+		r.queued.Store(true)
+		r.Listen(Event{Kind: StandingBy, Holder: n.Holder})
+	case lock.RenewalFailing:
+		r.Listen(Event{Kind: RenewalFailing, Err: n.Err, Left: n.Left})
+	case lock.Renewing:
+		r.Listen(Event{Kind: Renewing})
+	case lock.Warning:
+		r.Listen(Event{Kind: Warning, Err: n.Err})
+	}
+}
+
+// enqueue starts the guard before the candidate enters the queue: it gives the
+// ticket back should this process die there, and is ready to start the command
+// the moment the election is won.
+func (r *run) enqueue(t lock.Ticket) error {
+	ticket, err := r.Ticket(t)
+	if err != nil {
+		return err
+	}
+	r.guard, err = guard.Start(guard.Spec{
+		Path: r.Path, Argv: r.Argv, Ticket: ticket, Held: t.File,
+		Stopped: func(sig syscall.Signal) { offer(r.jobs, sig) },
+		Unkillable: func(pid int, err error) {
+			r.Listen(Event{Kind: Unkillable, PID: pid, Err: err})
+		},
+	})
+	return err
+}
+
+func offer[T any](c chan T, v T) {
+	select {
+	case c <- v:
+	default:
+	}
+}
+
+// leaveTimeout bounds how long a standby that was told to stop tries to leave
+// the queue by itself.
+const leaveTimeout = 1500 * time.Millisecond
+
+var errWaited = errors.New("waited long enough")
+
+// campaign returns a lease, or why there is none and never will be.
+func (r *run) campaign() (lock.Lease, Outcome) {
+	ctx, cancel := context.WithCancelCause(context.Background())
+	defer cancel(nil)
+	if r.Wait > 0 {
+		var stop context.CancelFunc
+		ctx, stop = context.WithTimeoutCause(ctx, r.Wait, errWaited)
+		defer stop()
+	}
+	type result struct {
+		lease lock.Lease
+		err   error
+	}
+	acquired := make(chan result, 1)
+	go func() {
+		lease, err := r.acquire(ctx)
+		acquired <- result{lease, err}
+	}()
+	for {
+		select {
+		case got := <-acquired:
+			if got.err != nil {
+				return nil, r.notElected(got.err)
+			}
+			return got.lease, Outcome{}
+		case sig := <-r.signals:
+			if !r.endsStandby(sig) {
+				continue
+			}
+			cancel(fmt.Errorf("received %v", sig))
+			select {
+			case got := <-acquired:
+				if got.err == nil {
+					r.release(got.lease)
+				}
+			case <-time.After(leaveTimeout): // the guard does it when we are gone
+			}
+			return nil, Outcome{End: Interrupted, Status: 128 + int(sig.(syscall.Signal))}
+		}
+	}
+}
+
+// acquire tries until it has a lease, trying makes no sense, or ctx is done.
+func (r *run) acquire(ctx context.Context) (lock.Lease, error) {
+	pause := backoff.NewExponentialBackOff() // randomised by half
+	pause.InitialInterval = 100 * time.Millisecond
+	pause.MaxInterval = 3 * time.Second
+	for {
+		r.queued.Store(false)
+		r.guard = nil
+		r.Listen(Event{Kind: Campaigning})
+		began := time.Now()
+		lease, err := r.Locker.Acquire(ctx, r.Candidate)
+		if err == nil {
+			return lease, nil
+		}
+		r.leave(err)
+		if ctx.Err() != nil || r.Candidate.Try || errors.Is(err, lock.ErrHeld) ||
+			errors.Is(err, lock.ErrDenied) || errors.Is(err, lock.ErrConfig) {
+			return nil, err
+		}
+		if time.Since(began) > pause.MaxInterval {
+			pause.Reset()
+		}
+		wait := pause.NextBackOff()
+		r.Listen(Event{Kind: Unavailable, Err: err, Left: wait})
+		select {
+		case <-ctx.Done():
+			return nil, err
+		case <-time.After(wait):
+		}
+	}
+}
+
+// leave ends the guard of a campaign that failed; if the store still knows the
+// candidate, the guard stays behind to give the ticket back.
+func (r *run) leave(err error) {
+	switch {
+	case r.guard == nil:
+	case errors.Is(err, lock.ErrLeftBehind):
+		r.guard.Abandon()
+	default:
+		r.guard.Dismiss()
+	}
+	r.guard = nil
+}
+
+func (r *run) notElected(err error) Outcome {
+	switch {
+	case errors.Is(err, lock.ErrDenied), errors.Is(err, lock.ErrConfig):
+		return Outcome{End: Failed, Err: err}
+	case errors.Is(err, lock.ErrHeld), r.queued.Load():
+		return Outcome{End: NotElected, Err: err}
+	default:
+		return Outcome{End: NoStore, Err: err}
+	}
+}
