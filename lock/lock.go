@@ -91,8 +91,8 @@ type Candidate struct {
 	// block. Nil is allowed.
 	Notify func(Notice)
 	// Orphans ends whatever a dead tenure on this host left running, and
-	// returns once it is dead. Only stores of this host's processes call it.
-	// Nil is allowed.
+	// returns once it is dead. Only stores of this host's processes call it,
+	// perhaps more than once for a record. Nil is allowed.
 	Orphans func(context.Context, Record) error
 }
 

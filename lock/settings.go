@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 	"unicode"
+	"unicode/utf8"
 )
 
 // Settings say how to reach a store. They hold no secret, so that they may be
@@ -50,6 +51,9 @@ func ParseURL(raw string) (URL, error) {
 	u.Scheme = strings.ToLower(scheme)
 	if i := strings.IndexFunc(raw, func(r rune) bool { return unicode.IsControl(r) || unicode.IsSpace(r) }); i >= 0 {
 		return bad("space or control character at position %d", i+1)
+	}
+	if !utf8.ValidString(raw) {
+		return bad("not UTF-8")
 	}
 	rest, query, _ := strings.Cut(rest, "?")
 	if strings.Contains(rest, "#") {

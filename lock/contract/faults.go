@@ -44,6 +44,22 @@ func taken(p *place) {
 	})
 }
 
+// takenWithQueue: whoever lost the lock campaigns behind those who waited.
+func takenWithQueue(p *place) {
+	p.eachFault(func(p *place, strike func()) {
+		l := p.lead("a")
+		b := p.standBy("b", l)
+		strike()
+		within(p, "the loss", prompt, l.Lost())
+		p.release(l)
+		again := p.start(p.store, p.candidate("a"))
+		next := b.wins(prompt)
+		again.standsBehind(next.Token(), prompt)
+		p.release(next)
+		again.wins(prompt)
+	})
+}
+
 // settlesUntilClean: the next holder waits until the one before says that its
 // tree is dead, and no longer.
 func settlesUntilClean(p *place) {

@@ -42,6 +42,21 @@ func ticketOfHolder(p *place) {
 	p.holds(next, "b")
 }
 
+// ticketOfLoneHolder: a holder learns that its lock was given back for it.
+func ticketOfLoneHolder(p *place) {
+	a := p.start(p.store, p.candidate("a"))
+	l := a.wins(patient)
+	p.must(p.connect().Release(p.Context(), <-a.queued))
+	within(p, "the loss", prompt, l.Lost())
+	if !errors.Is(l.Err(), lock.ErrLost) {
+		p.Errorf("error after the loss: %v, want ErrLost", l.Err())
+	}
+	if h := p.holder(); h != (lock.Holder{}) {
+		p.Errorf("holder: %+v", h)
+	}
+	p.release(l)
+}
+
 // lateTicket: a ticket names a tenure, never the election.
 func lateTicket(p *place) {
 	a := p.start(p.store, p.candidate("a"))
