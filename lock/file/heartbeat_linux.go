@@ -1,0 +1,75 @@
+package file
+
+import (
+	"errors"
+	"io"
+	"math/rand/v2"
+	"os"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// A heartbeat shows the others that a holder lives, without a write to the disk: a
+// full or frozen file system stops no job. It is a second lock, on a range of
+// bytes of the lock file, of the kind that also belongs to the open file
+// (F_OFD_SETLK, see fcntl(2)) and knows nothing of flock(2). The range begins
+// somewhere else with every beat, and is as long as the TTL has milliseconds.
+// Anyone may look at it (F_OFD_GETLK) without taking part in the locking.
+type heartbeat struct {
+	file *lockFile
+	mu   sync.Mutex
+	at   int64
+	len  int64
+}
+
+// A beat is what a heartbeat showed at a glance.
+type beat struct {
+	at  int64
+	ttl time.Duration
+}
+
+// startHeartbeat begins that of a lock that was just got.
+func startHeartbeat(f *lockFile, ttl time.Duration) (*heartbeat, error) {
+	// At random, so that a predecessor's that should have ended is not in the way.
+	l := &heartbeat{file: f, at: 1<<32 + rand.Int64N(1<<60), len: max(1, ttl.Milliseconds())}
+	return l, f.rangeLock(unix.F_WRLCK, l.at, l.len)
+}
+
+// beat moves the heartbeat by one.
+func (l *heartbeat) beat() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if err := l.file.rangeLock(unix.F_WRLCK, l.at+1, l.len); err != nil {
+		return err
+	}
+	l.at++
+	return l.file.rangeLock(unix.F_UNLCK, l.at-1, 1)
+}
+
+// stopHeartbeat ends any of this open file.
+func (f *lockFile) stopHeartbeat() error { return f.rangeLock(unix.F_UNLCK, 0, 0) }
+
+func (f *lockFile) rangeLock(kind int16, start, length int64) error {
+	return rangeLock(f.File, unix.F_OFD_SETLK, &unix.Flock_t{Type: kind, Whence: io.SeekStart, Start: start, Len: length})
+}
+
+// readHeartbeat looks for another open file's heart.
+func readHeartbeat(f *os.File) (b beat, beating bool, err error) {
+	at := unix.Flock_t{Type: unix.F_WRLCK, Whence: io.SeekStart}
+	if err := rangeLock(f, unix.F_OFD_GETLK, &at); err != nil {
+		return beat{}, false, unavailable("look at lock file", err)
+	}
+	return beat{at.Start, time.Duration(at.Len) * time.Millisecond}, at.Type != unix.F_UNLCK, nil
+}
+
+func rangeLock(f *os.File, cmd int, lock *unix.Flock_t) error {
+	conn, err := f.SyscallConn()
+	if err != nil {
+		return err
+	}
+	var errno error
+	err = conn.Control(func(fd uintptr) { errno = unix.FcntlFlock(fd, cmd, lock) })
+	return errors.Join(err, errno)
+}

@@ -1,0 +1,245 @@
+//go:build unix
+
+package file
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"leaderrun/lock"
+)
+
+func newDir(t *testing.T) dir {
+	t.Helper()
+	d := dir(filepath.Join(t.TempDir(), "job.d"))
+	if err := d.make(); err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
+
+func (d dir) mustRead(t *testing.T) state {
+	t.Helper()
+	s, err := d.read()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// add is a change whose effect can be counted.
+func add(key string) func(*state) error {
+	return func(s *state) error {
+		if s.Values == nil {
+			s.Values = map[string][]byte{}
+		}
+		n, _ := strconv.Atoi(string(s.Values[key]))
+		s.Values[key] = []byte(strconv.Itoa(n + 1))
+		s.Record.State = lock.Held
+		s.Record.Token++
+		return nil
+	}
+}
+
+// No update gets lost between writers that hammer one state. Every one of them
+// counts for itself, since a change may be made twice (see update): the last
+// number is not smaller than the number of updates.
+func TestUpdatesOfMany(t *testing.T) {
+	d := newDir(t)
+	const writers, updates = 6, 40
+	var all sync.WaitGroup
+	for w := range writers {
+		all.Go(func() {
+			for i := range updates {
+				want := i + 1
+				err := d.update(i%10 == 0, func(s *state) error {
+					if n, _ := strconv.Atoi(string(s.Values[strconv.Itoa(w)])); n >= want {
+						return errSame
+					}
+					return add(strconv.Itoa(w))(s)
+				})
+				if err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	all.Wait()
+	s := d.mustRead(t)
+	for w := range writers {
+		if got := string(s.Values[strconv.Itoa(w)]); got != strconv.Itoa(updates) {
+			t.Errorf("writer %d: %s updates, want %d", w, got, updates)
+		}
+	}
+	if s.Record.Token != writers*updates {
+		t.Errorf("%d updates, want %d", s.Record.Token, writers*updates)
+	}
+	names, err := os.ReadDir(string(d))
+	if err != nil || len(names) > 2+writers {
+		t.Errorf("%d files left: %v, %v", len(names), names, err)
+	}
+}
+
+// A writer that was frozen between reading and writing changes nothing when it
+// wakes, although the version that it writes is free again by then.
+func TestFrozenWriter(t *testing.T) {
+	d := newDir(t)
+	if err := d.update(false, add("a")); err != nil {
+		t.Fatal(err)
+	}
+	old := d.mustRead(t)
+	for range 5 {
+		if err := d.update(false, add("a")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := os.Stat(d.file(old.newest + 1)); err == nil {
+		t.Fatal("old versions are kept: this tests nothing")
+	}
+	next := old
+	next.Values = map[string][]byte{"a": []byte("stale")}
+	if stored, err := d.swap(old, next, false); stored || err != nil {
+		t.Errorf("swap of an old version: %v, %v", stored, err)
+	}
+	if got := string(d.mustRead(t).Values["a"]); got != "6" {
+		t.Errorf("value %s, want 6", got)
+	}
+	if err := d.update(false, add("a")); err != nil {
+		t.Fatal(err)
+	}
+	if versions, err := d.versions(); err != nil || len(versions) > 2 {
+		t.Errorf("versions left: %v, %v", versions, err)
+	}
+}
+
+// A version that was torn by a power failure counts for nothing, and the next
+// one takes its place.
+func TestTornVersion(t *testing.T) {
+	d := newDir(t)
+	if err := d.update(false, add("a")); err != nil {
+		t.Fatal(err)
+	}
+	whole := d.mustRead(t)
+	for i, torn := range []string{"", string(whole.encode())[:20], strings.Repeat("\x00", 100), `{"record":{}}`} {
+		version := d.mustRead(t).newest + 1
+		if err := os.WriteFile(d.file(version), []byte(torn), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		s := d.mustRead(t)
+		if got := string(s.Values["a"]); got != strconv.Itoa(i+1) || s.newest != version {
+			t.Errorf("torn %q: value %s, newest %d; want %d and %d", torn, got, s.newest, i+1, version)
+		}
+		if err := d.update(false, add("a")); err != nil {
+			t.Fatal(err)
+		}
+		if got := string(d.mustRead(t).Values["a"]); got != strconv.Itoa(i+2) {
+			t.Errorf("after torn %q: value %s, want %d", torn, got, i+2)
+		}
+	}
+}
+
+// The version before the newest is kept, for the newest may turn out torn.
+func TestTornLater(t *testing.T) {
+	d := newDir(t)
+	for i := range 4 {
+		if err := d.update(false, add("a")); err != nil {
+			t.Fatal(err)
+		}
+		if i == 0 {
+			continue
+		}
+		newest := d.mustRead(t)
+		if err := os.Truncate(d.file(newest.newest), 0); err != nil {
+			t.Fatal(err)
+		}
+		if got := string(d.mustRead(t).Values["a"]); got != strconv.Itoa(i) {
+			t.Errorf("value %s, want the one before, %d", got, i)
+		}
+		if err := os.WriteFile(d.file(newest.newest), newest.encode(), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// What cannot be read at all is for people to look at.
+func TestNoStateReadable(t *testing.T) {
+	path := t.TempDir()
+	s := openAt(t, path)
+	d := dir(filepath.Join(path, "job.d"))
+	if err := d.make(); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(d.file(3), []byte("hello"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	_, err := s.Locker("job").Acquire(t.Context(), lock.Candidate{TTL: time.Second})
+	if !errors.Is(err, lock.ErrConfig) || !strings.Contains(err.Error(), d.file(3)) || !strings.Contains(err.Error(), "delete") {
+		t.Errorf("acquire: %v; want the file and the cure", err)
+	}
+	if ok, err := mustOpenLock(t, path+"/job.lock").try(); !ok || err != nil {
+		t.Errorf("the lock was not given back: %v, %v", ok, err)
+	}
+}
+
+func mustOpenLock(t *testing.T, path string) *lockFile {
+	t.Helper()
+	f, err := openLock(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(f.giveBack)
+	return f
+}
+
+// Files of killed writers are removed in time, those of living ones are not.
+func TestTidy(t *testing.T) {
+	d := newDir(t)
+	old, err := d.writeTemp(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	long := time.Now().Add(-2 * time.Hour)
+	if err := os.Chtimes(old, long, long); err != nil {
+		t.Fatal(err)
+	}
+	fresh, err := d.writeTemp(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.tidy()
+	if _, err := os.Stat(old); err == nil {
+		t.Error("an old file is still there")
+	}
+	if _, err := os.Stat(fresh); err != nil {
+		t.Error(err)
+	}
+}
+
+// A lease is over when the state disappears: others would begin at token 1.
+func TestStateDeleted(t *testing.T) {
+	for _, what := range []string{"job.d", "."} {
+		path := filepath.Join(t.TempDir(), "store")
+		l := acquire(t, openAt(t, path), "job", lock.Candidate{ID: "a"}, prompt)
+		if err := os.RemoveAll(filepath.Join(path, what)); err != nil {
+			t.Fatal(err)
+		}
+		select {
+		case <-l.Lost():
+		case <-time.After(prompt):
+			t.Fatalf("%s deleted: nothing noticed", what)
+		}
+		if !errors.Is(l.Err(), lock.ErrLost) {
+			t.Errorf("%s deleted: %v", what, l.Err())
+		}
+		if err := l.Release(t.Context()); err != nil {
+			t.Errorf("%s deleted: release: %v", what, err)
+		}
+		acquire(t, openAt(t, path), "job", lock.Candidate{ID: "b"}, prompt)
+	}
+}

@@ -1,0 +1,145 @@
+//go:build unix
+
+package file
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"leaderrun/lock"
+)
+
+// errSame is returned by a change that has nothing to do.
+var errSame = errors.New("no change")
+
+// update replaces the state by what change makes of it. change is called again
+// when another writer was faster, and also when it is not certain whether its
+// result was stored: it must see for itself that it was.
+//
+// The data is on the disk before anyone can read it; if durable, so is its
+// name, and with it the fact.
+func (d dir) update(durable bool, change func(*state) error) error {
+	for range 100 {
+		s, err := d.read()
+		if err != nil {
+			return err
+		}
+		next := s
+		next.Values = maps.Clone(s.Values)
+		if err := change(&next); errors.Is(err, errSame) {
+			return nil
+		} else if err != nil {
+			return err
+		}
+		if stored, err := d.swap(s, next, durable); stored || err != nil {
+			return err
+		}
+	}
+	return unavailable("write state", fmt.Errorf("%s changes all the time", d))
+}
+
+// swap stores next in the place of s unless another writer has been faster.
+func (d dir) swap(s, next state, durable bool) (stored bool, err error) {
+	tmp, err := d.writeTemp(next.encode())
+	if err != nil {
+		return false, err
+	}
+	defer func() { _ = os.Remove(tmp) }()
+	version := s.newest + 1
+	switch err := os.Link(tmp, d.file(version)); {
+	case errors.Is(err, fs.ErrExist), errors.Is(err, fs.ErrNotExist):
+		return false, nil // another was faster, or tidied up
+	case errors.Is(err, unix.EPERM), errors.Is(err, unix.EOPNOTSUPP), errors.Is(err, unix.ENOSYS):
+		return false, fmt.Errorf("%w: --store file: the file system of %s has no hard links (%w): name a directory on another", lock.ErrConfig, d, err)
+	case err != nil:
+		return false, unavailable("write state", err)
+	}
+	if durable {
+		if err := d.sync(); err != nil {
+			return false, err
+		}
+	}
+	// The version may have been free because it was there and is deleted: then
+	// newer ones are there, and ours counts for nothing. Or ours counted and
+	// newer ones came after.
+	versions, err := d.versions()
+	if err != nil || len(versions) == 0 || versions[0] > version {
+		return false, err
+	}
+	for _, v := range versions {
+		if v < s.version { // it stays itself, in case ours is torn by a power failure
+			_ = os.Remove(d.file(v))
+		}
+	}
+	return true, nil
+}
+
+const tempPrefix = "tmp-"
+
+// writeTemp returns the name of a new file with the data, which is on the disk.
+func (d dir) writeTemp(data []byte) (name string, err error) {
+	name = filepath.Join(string(d), tempPrefix+randomName())
+	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
+	if err != nil {
+		return "", unavailable("write state", err)
+	}
+	_, err = f.Write(data)
+	if err == nil {
+		err = f.Sync()
+	}
+	if err = errors.Join(err, f.Close()); err != nil {
+		_ = os.Remove(name)
+		return "", unavailable("write state", err)
+	}
+	return name, nil
+}
+
+func (d dir) sync() error {
+	f, err := os.Open(string(d))
+	if err != nil {
+		return unavailable("write state", err)
+	}
+	if err = errors.Join(f.Sync(), f.Close()); err != nil {
+		return unavailable("write state", err)
+	}
+	return nil
+}
+
+// make makes the directory.
+func (d dir) make() error {
+	if err := os.MkdirAll(string(d), 0o755); err != nil {
+		return unavailable("make directory for the state", err)
+	}
+	return nil
+}
+
+// tidy removes what writers left that were killed.
+func (d dir) tidy() {
+	entries, _ := os.ReadDir(string(d))
+	for _, e := range entries {
+		info, err := e.Info()
+		if err == nil && strings.HasPrefix(e.Name(), tempPrefix) && time.Since(info.ModTime()) > time.Hour {
+			_ = os.Remove(filepath.Join(string(d), e.Name()))
+		}
+	}
+}
+
+// clean turns the owner's record to clean, unless that is so or another's is
+// there.
+func (d dir) clean(owner string) error {
+	return d.update(false, func(s *state) error {
+		if s.Record.Owner != owner || s.Record.State != lock.Held {
+			return errSame
+		}
+		s.Record.State = lock.Clean
+		return nil
+	})
+}
