@@ -1,0 +1,186 @@
+// Package etcd elects through an etcd cluster, version 3.4 or later.
+//
+// It guarantees what lock.Lease says, and that the record of the latest tenure
+// is written in one transaction with winning and with releasing: the winner
+// holds the first place of a queue ordered by create revision, and the fencing
+// token is that revision. A lease and its lock key count as ours only after an
+// answer that needs a majority: a renewal asks for the lease by a keep-alive and
+// for the key by a linearizable read, and its time counts from before both.
+//
+// Its limits: a lease that is revoked by hand while its holder is cut off, and a
+// cluster restored from a backup, which forgets revisions, are beyond what it
+// can see. Servers before 3.5.13 and 3.4.31 may let a leader that was deposed
+// renew a lease that the new one expires (etcd #15247); it warns of them. Watches
+// only make it fast: whatever they tell is also found without them, by the next
+// renewal or a read every few seconds.
+package etcd
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	"go.etcd.io/etcd/api/v3/mvccpb"
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"leaderrun/lock"
+)
+
+const (
+	defaultRequest = 5 * time.Second // where the settings set no bound
+	leaveTime      = time.Second     // for leaving a queue, or giving a lease back in passing
+)
+
+// A Store is one connection to a cluster. It implements lock.Store.
+type Store struct {
+	prefix string
+	bound  time.Duration // of requests that belong to no lease
+	pool   *pool
+
+	ctx    context.Context // until Close, for what outlives a call
+	cancel context.CancelFunc
+	tasks  sync.WaitGroup
+	close  sync.Once
+	warned sync.Once // of an old server
+}
+
+var _ lock.Store = (*Store)(nil)
+
+// Open returns the store of resolved settings (see Resolve). It does not
+// connect: an etcd that is down is found by the first request.
+func Open(s lock.Settings) (lock.Store, error) { return open(s) }
+
+func open(s lock.Settings) (*Store, error) {
+	if len(s.URL.Hosts) == 0 || s.URL.Path == "" {
+		return nil, fmt.Errorf("%w: --store: neither host nor prefix", lock.ErrConfig)
+	}
+	d := dialer{s}
+	if err := d.check(); err != nil {
+		return nil, err
+	}
+	bound := s.DefaultTimeout.Request
+	if bound <= 0 {
+		bound = defaultRequest
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	return &Store{
+		prefix: s.URL.Path, bound: bound, pool: newPool(s.URL.Hosts, bound, d.dial),
+		ctx: ctx, cancel: cancel,
+	}, nil
+}
+
+// Close ends the connection. Leases that were not released are no longer
+// renewed, which their holders learn at the deadline.
+func (s *Store) Close() error {
+	s.close.Do(func() {
+		s.cancel()
+		s.tasks.Wait() // leases being given back, each within leaveTime
+		s.pool.close()
+	})
+	return nil
+}
+
+// Locker implements lock.Store.
+func (s *Store) Locker(election string) lock.Locker {
+	return &locker{store: s, election: election, keys: keys{s.prefix + "/" + election}}
+}
+
+// Release implements lock.Store. It tries until ctx is done.
+func (s *Store) Release(ctx context.Context, t lock.Ticket) error {
+	var named ticket
+	if err := json.Unmarshal(t.Data, &named); err != nil {
+		return fmt.Errorf("%w: ticket: %w", lock.ErrConfig, err)
+	}
+	id, err := named.leaseID()
+	if err != nil {
+		return err
+	}
+	k := keys{s.prefix + "/" + named.Election}
+	if err := s.giveBack(ctx, k, id, record{}); err != nil {
+		return err
+	}
+	return s.persist(ctx, func(ctx context.Context) error { return s.revoke(ctx, id) })
+}
+
+// request makes one request within the store's own bound. It may be sent twice
+// (see pool.do).
+func (s *Store) request(ctx context.Context, f func(context.Context, *conn) error) error {
+	ctx, cancel := context.WithTimeout(ctx, s.bound)
+	defer cancel()
+	return s.pool.do(ctx, f)
+}
+
+// persist repeats f until it succeeds, fails for another reason than an
+// unavailable store, or ctx is done.
+func (s *Store) persist(ctx context.Context, f func(context.Context) error) error {
+	pause := newPause()
+	for {
+		err := f(ctx)
+		if err == nil || !errors.Is(err, lock.ErrUnavailable) || ctx.Err() != nil {
+			return err
+		}
+		pause.wait(ctx)
+	}
+}
+
+// txn runs one transaction.
+func (s *Store) txn(ctx context.Context, cmp []clientv3.Cmp, then, other []clientv3.Op) (*clientv3.TxnResponse, error) {
+	var resp *clientv3.TxnResponse
+	err := s.request(ctx, func(ctx context.Context, c *conn) (err error) {
+		resp, err = c.kv.Txn(ctx).If(cmp...).Then(then...).Else(other...).Commit()
+		return err
+	})
+	return resp, err
+}
+
+// read returns a key as of now, nil if there is none, and the revision of now.
+func (s *Store) read(ctx context.Context, key string) (*mvccpb.KeyValue, int64, error) {
+	var resp *clientv3.GetResponse
+	err := s.request(ctx, func(ctx context.Context, c *conn) (err error) {
+		resp, err = c.kv.Get(ctx, key)
+		return err
+	})
+	if err != nil {
+		return nil, 0, err
+	}
+	return only(resp.Kvs), resp.Header.Revision, nil
+}
+
+func only(kvs []*mvccpb.KeyValue) *mvccpb.KeyValue {
+	if len(kvs) == 0 {
+		return nil
+	}
+	return kvs[0]
+}
+
+// rangeOf is the n-th answer of a transaction, which was a get.
+func rangeOf(resp *clientv3.TxnResponse, n int) []*mvccpb.KeyValue {
+	return resp.Responses[n].GetResponseRange().GetKvs()
+}
+
+// revoke ends a lease, which removes its keys. One that is gone is fine.
+func (s *Store) revoke(ctx context.Context, id clientv3.LeaseID) error {
+	err := s.request(ctx, func(ctx context.Context, c *conn) error {
+		_, err := c.lease.LeaseRevoke(ctx, &pb.LeaseRevokeRequest{ID: int64(id)})
+		return err
+	})
+	if errors.Is(err, rpctypes.ErrLeaseNotFound) {
+		return nil
+	}
+	return err
+}
+
+// revokeSoon ends a lease that no longer matters to anybody: it holds nothing,
+// and would end by itself.
+func (s *Store) revokeSoon(id clientv3.LeaseID) {
+	s.tasks.Go(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), leaveTime)
+		defer cancel()
+		_ = s.persist(ctx, func(ctx context.Context) error { return s.revoke(ctx, id) })
+	})
+}

@@ -1,0 +1,95 @@
+package etcd
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"sync"
+
+	"go.etcd.io/etcd/api/v3/mvccpb"
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"leaderrun/lock"
+)
+
+// A lease is an election won. It implements lock.Lease.
+type lease struct {
+	*lock.Keeper
+	l   *locker
+	x   *session
+	rec record // as we wrote it
+
+	listen   sync.Once
+	requests chan lock.Request
+
+	mu       sync.Mutex
+	released bool
+}
+
+var _ lock.Lease = (*lease)(nil)
+
+func newLease(l *locker, x *session, k *lock.Keeper, rec record) *lease {
+	return &lease{Keeper: k, l: l, x: x, rec: rec, requests: make(chan lock.Request, 1)}
+}
+
+// Token implements lock.Lease.
+func (e *lease) Token() lock.Token { return e.rec.Token }
+
+// Put implements lock.Lease.
+func (e *lease) Put(ctx context.Context, key string, value []byte) error {
+	resp, err := e.l.store.txn(ctx, []clientv3.Cmp{
+		clientv3.Compare(clientv3.CreateRevision(e.x.key), "=", e.x.create.Load()),
+		clientv3.Compare(clientv3.LeaseValue(e.x.key), "=", e.x.id),
+	}, []clientv3.Op{clientv3.OpPut(e.l.keys.value(key), string(value))}, nil)
+	if err != nil {
+		return fmt.Errorf("put %s: %w", key, err)
+	}
+	if !resp.Succeeded {
+		return fmt.Errorf("put %s: %w: etcd key %s is gone", key, lock.ErrLost, e.x.key)
+	}
+	return nil
+}
+
+// Requests implements lock.Lease. Whoever asks this tenure has its token from
+// the record, so that watching from there on misses nothing.
+func (e *lease) Requests() <-chan lock.Request {
+	e.listen.Do(func() {
+		e.x.tasks.Go(func() {
+			e.l.store.follow(e.x.ctx, watch{key: e.l.keys.requests(), after: e.rec.rev, see: e.request})
+		})
+	})
+	return e.requests
+}
+
+func (e *lease) request(kv *mvccpb.KeyValue, _ int64) bool {
+	var r lock.Request
+	// What is no request, or for another tenure, is not ours to judge.
+	if kv == nil || json.Unmarshal(kv.Value, &r) != nil || r.Token != e.rec.Token {
+		return true
+	}
+	select {
+	case e.requests <- r:
+		return true
+	case <-e.x.ctx.Done():
+		return false
+	}
+}
+
+// Release implements lock.Lease. It tries until ctx is done.
+func (e *lease) Release(ctx context.Context) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.released {
+		return nil
+	}
+	// From here on nobody may take the missing key for a loss.
+	e.Stop()
+	e.x.stop()
+	if err := e.l.store.giveBack(ctx, e.l.keys, e.x.id, e.rec); err != nil {
+		return fmt.Errorf("release: %w", err)
+	}
+	e.released = true
+	e.Lose(lock.ErrReleased)
+	e.l.store.revokeSoon(e.x.id)
+	return nil
+}

@@ -1,0 +1,63 @@
+package etcd
+
+import (
+	"context"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"leaderrun/lock"
+	"leaderrun/lock/bootclock"
+)
+
+// A view is what the campaign knows of the queue.
+type view struct {
+	stale bool   // what follows must be read again before anything is decided
+	pred  *place // the nearest before us; nil: we are first
+	rec   record
+	leads bool // the owner of rec has the first place, as far as we know
+
+	watching bool               // rec
+	unwatch  context.CancelFunc // pred
+	expiry   *expiry            // of pred's lease, if pred leads
+}
+
+// leader is who leads as far as people should be told; zero for nobody.
+func (a *campaign) leader() lock.Holder {
+	if !a.v.leads {
+		return lock.Holder{}
+	}
+	h := a.v.rec.Holder
+	h.Token = a.v.rec.Token
+	return h
+}
+
+// see takes what a read of the queue has shown: the place before ours, the
+// first of all, and the record.
+func (a *campaign) see(pred, first *place, rec record) {
+	v := &a.v
+	if old := v.pred; old != nil && (pred == nil || pred.key != old.key || pred.create != old.create) {
+		if v.unwatch != nil {
+			v.unwatch()
+			v.unwatch = nil
+		}
+		if rec.State == lock.Held && rec.Owner == old.owner() && pred == nil {
+			a.settle = newSettling(old.owner(), bootclock.Now(), v.expiry)
+		}
+		v.expiry = nil
+	}
+	v.stale, v.pred, v.rec = false, pred, rec
+	v.leads = rec.State == lock.Held && rec.Owner == first.owner()
+	again := lookAfter
+	if pred == nil {
+		again = settleLook
+	}
+	a.lookAt = bootclock.Now().Add(again)
+	a.warnNoLease()
+}
+
+func (a *campaign) warnNoLease() {
+	if p := a.v.pred; p != nil && p.lease == clientv3.NoLease && a.leaseless != p.key {
+		a.leaseless = p.key
+		a.c.Notify(lock.Notice{Kind: lock.Warning, Err: errNoLease(p)})
+	}
+}

@@ -1,0 +1,77 @@
+package etcd
+
+import (
+	"context"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"leaderrun/lock"
+)
+
+// look reads the queue as of now.
+func (a *campaign) look(ctx context.Context) error {
+	resp, err := a.l.store.txn(ctx, nil, a.lookOps(), nil)
+	if err != nil {
+		return err
+	}
+	return a.take(resp)
+}
+
+func (a *campaign) lookOps() []clientv3.Op {
+	k := a.l.keys
+	before := append(clientv3.WithLastCreate(), clientv3.WithMaxCreateRev(a.x.create.Load()-1))
+	return []clientv3.Op{
+		clientv3.OpGet(k.queue(), before...),
+		clientv3.OpGet(k.queue(), clientv3.WithFirstCreate()...),
+		clientv3.OpGet(k.record()),
+		clientv3.OpGet(a.x.key),
+	}
+}
+
+// take makes the view from the answer to lookOps.
+func (a *campaign) take(resp *clientv3.TxnResponse) error {
+	if err := a.x.ours(only(rangeOf(resp, 3))); err != nil {
+		a.keeper.Lose(err)
+		return err
+	}
+	rec, err := decodeRecord(a.l.keys.record(), only(rangeOf(resp, 2)), resp.Header.Revision)
+	if err != nil {
+		return err
+	}
+	a.see(placeOf(rangeOf(resp, 0)), placeOf(rangeOf(resp, 1)), rec)
+	return nil
+}
+
+// win writes our record if we are first in the queue and the record is still
+// the one for which we settled, all in one transaction: a place seen to be
+// ours a moment ago proves nothing. It returns the revision of our record, or
+// zero with a new view.
+func (a *campaign) win(ctx context.Context) (int64, error) {
+	rec, create := a.v.rec, a.x.create.Load()
+	if rec.State == lock.Held && rec.Owner == leaseName(a.x.id) {
+		return rec.rev, nil // by an attempt whose answer was lost
+	}
+	if !a.tried {
+		a.tried = true
+		a.held = lock.Record{
+			Token: lock.Token(create), State: lock.Held, TTL: a.ttl, Owner: leaseName(a.x.id),
+			Holder: lock.Holder{ID: a.c.ID, Host: a.c.Host, Token: lock.Token(create)},
+		}
+	}
+	a.held.Holder.Since = time.Now()
+	k := a.l.keys
+	resp, err := a.l.store.txn(ctx, []clientv3.Cmp{
+		clientv3.Compare(clientv3.CreateRevision(a.x.key), "=", create),
+		clientv3.Compare(clientv3.LeaseValue(a.x.key), "=", a.x.id),
+		clientv3.Compare(clientv3.CreateRevision(k.queue()), ">", create-1).WithPrefix(),
+		clientv3.Compare(clientv3.ModRevision(k.record()), "=", rec.rev),
+	}, []clientv3.Op{clientv3.OpPut(k.record(), string(a.held.Encode()))}, a.lookOps())
+	if err != nil {
+		return 0, err
+	}
+	if resp.Succeeded {
+		return resp.Header.Revision, nil
+	}
+	return 0, a.take(resp)
+}
