@@ -5,6 +5,8 @@ package supervisor
 import (
 	"context"
 	"errors"
+	"fmt"
+	"os"
 	"syscall"
 	"time"
 
@@ -41,14 +43,19 @@ func (r *run) lead(lease lock.Lease) (out Outcome, again bool) {
 		r.Listen(Event{Kind: ChildStopped, Token: token, Status: res.ExitCode(), Cause: t.why(res)})
 	}
 	r.release(lease)
+	if res.Cause == guard.NotStarted && transient(res.Errno) && lease.Err() == nil {
+		err = fmt.Errorf("start the guard or the command: %w", res.Errno)
+		r.Listen(Event{Kind: Warning, Token: token, Err: err})
+	}
+	ended := Outcome{End: ChildEnded, Status: res.ExitCode(), Interrupt: res.Front && res.Status.Signal() == syscall.SIGINT}
 	switch {
 	case err != nil:
 	case t.stopped:
-		return Outcome{End: ChildEnded, Status: res.ExitCode()}, false
+		return ended, false
 	case res.Cause == guard.NotStarted && !transient(res.Errno):
 		return Outcome{End: NotStarted, Err: res.Errno}, false
 	case res.Cause == guard.Exited && !t.losing:
-		return Outcome{End: ChildEnded, Status: res.ExitCode()}, false
+		return ended, false
 	case r.ExitOnLoss:
 		return Outcome{End: TenureLost}, false
 	}
@@ -87,6 +94,7 @@ func (r *run) runChild(g *guard.Guard, lease lock.Lease) (guard.Result, *tenure,
 // started tells who must know that the child runs.
 func (r *run) started(lease lock.Lease) func(pid int, start uint64) {
 	return func(pid int, start uint64) {
+		r.pause.Reset()
 		r.Listen(Event{Kind: ChildStarted, Token: lease.Token(), PID: pid})
 		if rec, ok := lease.(lock.ChildRecorder); ok {
 			go func() {
@@ -123,7 +131,9 @@ func (t *tenure) watch(g *guard.Guard, done <-chan guard.Result) guard.Result {
 				t.kill()
 			}
 		case <-t.jobs:
-			resume = t.stopSelf(0) // the whole job, so that the shell sees it stop
+			if resume == nil {
+				resume = t.stopSelf(0) // the whole job, so that the shell sees it stop
+			}
 		case <-resume:
 			resume = nil
 			t.catchTSTP()
@@ -150,6 +160,16 @@ func (t *tenure) stopAt() bootclock.Instant {
 // signal passes a signal on; TERM, INT and QUIT also mean stop, and the second
 // of them does not wait.
 func (t *tenure) signal(g *guard.Guard, sig syscall.Signal) {
+	if g.SharesGroup() && guard.InFront() {
+		switch sig {
+		case syscall.SIGINT, syscall.SIGQUIT: // from the keyboard, to the child too
+			return
+		case syscall.SIGTSTP:
+			<-t.stopSelf(os.Getpid())
+			t.catchTSTP()
+			return
+		}
+	}
 	switch sig {
 	case syscall.SIGTERM, syscall.SIGINT, syscall.SIGQUIT:
 		if t.stopped {

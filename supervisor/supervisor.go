@@ -52,8 +52,11 @@ type Config struct {
 // An Outcome is why Run returned.
 type Outcome struct {
 	End    End
-	Status int   // ChildEnded: exit status, 128+N for signal N; Interrupted: 128+N
-	Err    error // NoStore, NotStarted, Failed: why
+	Status int // ChildEnded: exit status, 128+N for signal N; Interrupted: 128+N
+	// Interrupt: Ctrl-C killed the child. A shell that runs a script or a loop
+	// ends it only if leaderrun dies of SIGINT, too.
+	Interrupt bool
+	Err       error // NoStore, NotStarted, Failed: why
 }
 
 // An End of a run.
@@ -74,15 +77,16 @@ const (
 type run struct {
 	Config
 	signals   chan os.Signal
-	guard     *guard.Guard        // of the current campaign or tenure
-	queued    atomic.Bool         // this campaign has reached the store
-	jobs      chan syscall.Signal // job control stopped the child
-	catchTSTP func()              // after stopSelf
+	guard     *guard.Guard                // of the current campaign or tenure
+	queued    atomic.Bool                 // this campaign has reached the store
+	jobs      chan syscall.Signal         // job control stopped the child
+	pause     *backoff.ExponentialBackOff // between campaigns in which no child was started
+	catchTSTP func()                      // after stopSelf
 }
 
 // Run campaigns and runs the command until one of the ends.
 func Run(c Config) Outcome {
-	r := &run{Config: c, signals: make(chan os.Signal, 64), jobs: make(chan syscall.Signal, 1)}
+	r := &run{Config: c, signals: make(chan os.Signal, 64), jobs: make(chan syscall.Signal, 1), pause: newPause()}
 	defer r.catchSignals()()
 	r.Candidate.Notify = r.notice
 	r.Candidate.Enqueue = r.enqueue
@@ -92,8 +96,8 @@ func Run(c Config) Outcome {
 		}
 		return guard.EndOrphans(ctx, rec.Host.Child, rec.Host.Start, r.Mark(rec.Token))
 	}
-	for {
-		lease, out := r.campaign()
+	for wait := time.Duration(0); ; wait = r.pause.NextBackOff() {
+		lease, out := r.campaign(wait)
 		if lease == nil {
 			return out
 		}
@@ -149,8 +153,18 @@ const leaveTimeout = 1500 * time.Millisecond
 
 var errWaited = errors.New("waited long enough")
 
-// campaign returns a lease, or why there is none and never will be.
-func (r *run) campaign() (lock.Lease, Outcome) {
+// newPause returns pauses, randomised by half, so that candidates do not come
+// all at once when a store is back.
+func newPause() *backoff.ExponentialBackOff {
+	pause := backoff.NewExponentialBackOff()
+	pause.InitialInterval = 100 * time.Millisecond
+	pause.MaxInterval = 3 * time.Second
+	return pause
+}
+
+// campaign returns a lease, or why there is none and never will be. It begins
+// after the wait.
+func (r *run) campaign(wait time.Duration) (lock.Lease, Outcome) {
 	ctx, cancel := context.WithCancelCause(context.Background())
 	defer cancel(nil)
 	if r.Wait > 0 {
@@ -164,7 +178,7 @@ func (r *run) campaign() (lock.Lease, Outcome) {
 	}
 	acquired := make(chan result, 1)
 	go func() {
-		lease, err := r.acquire(ctx)
+		lease, err := r.acquire(ctx, wait)
 		acquired <- result{lease, err}
 	}()
 	for {
@@ -192,11 +206,13 @@ func (r *run) campaign() (lock.Lease, Outcome) {
 }
 
 // acquire tries until it has a lease, trying makes no sense, or ctx is done.
-func (r *run) acquire(ctx context.Context) (lock.Lease, error) {
-	pause := backoff.NewExponentialBackOff() // randomised by half
-	pause.InitialInterval = 100 * time.Millisecond
-	pause.MaxInterval = 3 * time.Second
-	for {
+func (r *run) acquire(ctx context.Context, wait time.Duration) (lock.Lease, error) {
+	select {
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	case <-time.After(wait):
+	}
+	for pause := newPause(); ; {
 		r.queued.Store(false)
 		r.guard = nil
 		r.Listen(Event{Kind: Campaigning})
@@ -213,7 +229,7 @@ func (r *run) acquire(ctx context.Context) (lock.Lease, error) {
 		if time.Since(began) > pause.MaxInterval {
 			pause.Reset()
 		}
-		wait := pause.NextBackOff()
+		wait = pause.NextBackOff()
 		r.Listen(Event{Kind: Unavailable, Err: err, Left: wait})
 		select {
 		case <-ctx.Done():
@@ -242,7 +258,9 @@ func (r *run) notElected(err error) Outcome {
 		return Outcome{End: Failed, Err: err}
 	case errors.Is(err, lock.ErrHeld), r.queued.Load():
 		return Outcome{End: NotElected, Err: err}
-	default:
+	case errors.Is(err, lock.ErrUnavailable), errors.Is(err, errWaited):
 		return Outcome{End: NoStore, Err: err}
+	default:
+		return Outcome{End: Failed, Err: err}
 	}
 }

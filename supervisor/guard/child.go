@@ -4,6 +4,7 @@ package guard
 
 import (
 	"errors"
+	"os"
 	"slices"
 	"syscall"
 	"time"
@@ -13,22 +14,41 @@ import (
 
 // run starts the command and returns when nothing of its tree is left.
 func (s *server) run(o order) (cause string) {
-	s.deadline = o.Deadline
-	dead := report{Is: isDead}
+	s.deadline, s.started = o.Deadline, true
+	var dead report
 	if err := s.start(o.Env); err != nil {
-		dead.Cause = causeNoStart
-		if errno := syscall.Errno(0); errors.As(err, &errno) {
-			dead.Errno = errno
-		}
+		dead.Cause, dead.Errno = causeNoStart, errnoOf(err)
 		_ = s.death.disarm()
 	} else {
 		dead.Cause = s.watch()
+		dead.Front = s.inFront()
 		s.kill()
-		dead.PID, dead.Status = s.group, uint32(s.status)
-		handTerminal(s.group, s.spec.Group)
+		dead.Status = uint32(s.status)
+		if s.handed {
+			returnTerminal(s.group, s.spec.Group)
+		}
 	}
-	_ = send(s.reports, dead)
+	s.tellDead(dead)
 	return dead.Cause
+}
+
+// tellDead is worth waiting for a supervisor that does not read: there is no
+// child any more, and without this report it would take the guard for frozen.
+func (s *server) tellDead(r report) {
+	r.Is = isDead
+	for errors.Is(send(s.reports, r), syscall.EAGAIN) {
+		select {
+		case <-s.gone:
+			return
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+}
+
+func errnoOf(err error) syscall.Errno {
+	errno := syscall.Errno(0)
+	_ = errors.As(err, &errno)
+	return errno
 }
 
 // start forks the child, if the deadline allows it right before; watch looks
@@ -38,25 +58,31 @@ func (s *server) start(env []string) error {
 		return err
 	}
 	s.timer.Reset(s.deadline)
-	group, _ := foreground()
+	attr := &syscall.ProcAttr{Env: childEnv(env), Files: []uintptr{0, 1, 2}, Sys: childAttr()}
+	front, terminal := foreground()
+	shared := terminal && !alone(os.Getppid(), s.spec.Group)
+	if shared {
+		attr.Sys.Pgid = s.spec.Group
+	}
 	if bootclock.Now() >= s.deadline {
 		return syscall.ETIME
 	}
-	attr := &syscall.ProcAttr{Env: childEnv(env), Files: []uintptr{0, 1, 2}, Sys: childAttr()}
-	pid, err := syscall.ForkExec(s.spec.Path, s.argv, attr)
+	path := string(s.spec.Path)
+	pid, err := syscall.ForkExec(path, s.argv, attr)
 	if errors.Is(err, syscall.ENOEXEC) { // a script without #!, as execvp(3) runs it
-		argv := slices.Concat([]string{"/bin/sh", s.spec.Path}, s.argv[1:])
+		argv := slices.Concat([]string{"/bin/sh", path}, s.argv[1:])
 		pid, err = syscall.ForkExec("/bin/sh", argv, attr)
 	}
 	if err != nil {
 		return err
 	}
-	s.child, s.group = pid, pid
-	if group == s.spec.Group {
-		handTerminal(s.spec.Group, s.group)
+	s.child = pid
+	if !shared {
+		s.group = pid
+		s.handed = front == s.spec.Group && handTerminal(front, s.group)
 	}
 	p, _ := readProcess(pid)
-	_ = send(s.reports, report{Is: isStarted, PID: pid, Start: p.start})
+	_ = send(s.reports, report{Is: isStarted, PID: pid, Start: p.start, Shared: shared})
 	for _, sig := range s.early {
 		s.signal(sig)
 	}
@@ -125,7 +151,10 @@ func (s *server) lookAtChildren() (cause string) {
 func (s *server) kill() {
 	told := false
 	for pass := 0; ; pass++ {
-		if s.child != 0 {
+		// From here on the kernel's timer ends a guard that is stopped while it
+		// kills; the supervisor then ends what is left.
+		_ = s.death.set(bootclock.Now().Add(killWatchdog))
+		if s.child != 0 && s.group != 0 {
 			_ = syscall.Kill(-s.group, syscall.SIGKILL) // before its leader is reaped the group cannot be another's
 		}
 		if s.reap() {
@@ -133,9 +162,6 @@ func (s *server) kill() {
 			return
 		}
 		_, denied, _ := killBelow(nil)
-		if pass == 0 {
-			_ = s.death.disarm() // all were killed once; from here on this loop is worth more alive
-		}
 		if denied != nil && !told {
 			told = send(s.reports, report{Is: isUnkillable, PID: denied.pid, Errno: syscall.EPERM}) == nil
 		}
@@ -168,27 +194,41 @@ func (s *server) reap() (none bool) {
 // as a terminal and a shell do.
 func (s *server) signal(sig syscall.Signal) {
 	to := s.child
-	switch sig {
-	case syscall.SIGCONT:
-		handTerminal(s.spec.Group, s.group) // brought to the foreground by the shell
+	if s.group != 0 && (sig == syscall.SIGCONT || sig == syscall.SIGTSTP) {
 		to = -s.group
-	case syscall.SIGTSTP:
-		to = -s.group
+	}
+	if s.group != 0 && sig == syscall.SIGCONT {
+		s.toFront() // where the shell has put the supervisor
 	}
 	_ = syscall.Kill(to, sig)
 }
 
-// stopped tells the supervisor that job control stopped the child.
+// toFront gives the child's group the terminal, if the supervisor's has it.
+func (s *server) toFront() bool {
+	ok := handTerminal(s.spec.Group, s.group)
+	s.handed = s.handed || ok
+	return ok
+}
+
+// inFront reports whether a Ctrl-C reaches the child.
+func (s *server) inFront() bool {
+	front, ok := foreground()
+	return ok && (front == s.group || s.group == 0 && front == s.spec.Group)
+}
+
+// stopped acts on job control having stopped the child. In the supervisor's
+// group it has stopped both.
 func (s *server) stopped(sig syscall.Signal) {
-	if sig == 0 || sig == syscall.SIGSTOP {
+	if sig == 0 || sig == syscall.SIGSTOP || s.group == 0 {
 		return
 	}
-	group, ok := foreground()
+	_, terminal := foreground()
 	switch {
-	case !ok: // no terminal, no job control
-	case group == s.group && sig != syscall.SIGTSTP:
-		// It used the terminal before handTerminal had put it into the
-		// foreground: TTIN or TTOU came in that moment.
+	case !terminal:
+	case sig != syscall.SIGTSTP && (s.toFront() || s.inFront()):
+		// It used the terminal before it was given to it: at the start, or after
+		// `fg`, of which a shell tells no job that runs. What TTIN or TTOU
+		// stopped goes on.
 		_ = syscall.Kill(-s.group, syscall.SIGCONT)
 	default:
 		_ = send(s.reports, report{Is: isStopped, Signal: sig})

@@ -9,6 +9,9 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -117,6 +120,75 @@ func TestAbandonedGuardGivesTheTicketBack(t *testing.T) {
 	if b, _ := os.ReadFile(mark); string(b) != itoa(held.Fd()) {
 		t.Errorf("release command got %q, want the lock's descriptor %d", b, held.Fd())
 	}
+}
+
+// headlessMain is a process in a session of its own whose main thread has ended
+// while another one runs on; the kernel shows it as a zombie.
+func headlessMain(pidFile string) {
+	_, _ = syscall.Setsid()
+	go func() {
+		runtime.LockOSThread() // a thread of its own
+		_ = os.WriteFile(pidFile, []byte(strconv.Itoa(os.Getpid())), 0o600)
+		select {}
+	}()
+	for syscall.Gettid() == os.Getpid() {
+		syscall.RawSyscall(syscall.SYS_EXIT, 0, 0, 0) // this thread only
+	}
+	select {}
+}
+
+func TestHeadlessProcessIsKilled(t *testing.T) {
+	pidFile := filepath.Join(t.TempDir(), "pid")
+	g := start(t, []string{"/bin/sh", "-c", "/proc/$PPID/exe headless " + pidFile + " & while ! [ -s " + pidFile + " ]; do :; done"})
+	res := g.Run(t.Context(), nil, lasting(time.Minute), func(int, uint64) {})
+	b, err := os.ReadFile(pidFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if res.Cause != Exited {
+		t.Errorf("result %+v", res)
+	}
+	if _, err := os.Stat("/proc/" + string(b)); err == nil {
+		t.Errorf("process %s lives on", b)
+	}
+}
+
+// A guard that is stopped while it kills does not hold up the end for ever: it
+// is ended at the deadline that it last heard of or, once it has begun, by the
+// watchdog.
+func TestGuardStoppedWhileItKills(t *testing.T) {
+	const many = 300
+	dir := t.TempDir()
+	script := fmt.Sprintf(`cd %s; for i in $(seq %d); do setsid sh -c 'echo $$ >'$i'; exec sleep 1000' & done
+		while [ $(ls | wc -l) -lt %d ]; do sleep 0.01; done`, dir, many, many)
+	g := start(t, []string{"/bin/sh", "-c", script})
+	child := make(chan int, 1)
+	done := make(chan Result, 1)
+	go func() {
+		done <- g.Run(t.Context(), nil, lasting(4*time.Second), func(pid int, _ uint64) { child <- pid })
+	}()
+	pid := <-child
+	waitFor(t, "the end of the child", func() bool {
+		p, err := readProcess(pid)
+		return err != nil || p.state == 'Z'
+	})
+	_ = syscall.Kill(g.pid, syscall.SIGSTOP)
+	select {
+	case res := <-done:
+		t.Log(res.Cause)
+	case <-time.After(killWatchdog + 10*time.Second):
+		t.Error("no end")
+		_ = syscall.Kill(g.pid, syscall.SIGCONT)
+		<-done
+	}
+	var pids []int
+	for i := range many {
+		b, _ := os.ReadFile(filepath.Join(dir, strconv.Itoa(i+1)))
+		if n, err := strconv.Atoi(strings.TrimSpace(string(b))); err == nil {
+			pids = append(pids, n)
+		}
+	}
+	mustBeDead(t, pids)
 }
 
 // superviseMain is a supervisor to be killed: it runs a tree and never ends it.

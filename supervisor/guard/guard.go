@@ -27,6 +27,7 @@ import (
 	"fmt"
 	"os"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -81,6 +82,7 @@ type Result struct {
 	Cause  Cause
 	Status syscall.WaitStatus // of the child; SIGKILL if nobody saw it
 	Errno  syscall.Errno      // NotStarted: of the exec; ETIME when the tenure was over already
+	Front  bool               // the child was in the terminal's foreground
 }
 
 // ExitCode is the status as a shell tells it: 128+N for signal N.
@@ -98,7 +100,9 @@ type Guard struct {
 	start   uint64
 	control *os.File // orders to it
 	reports chan report
-	child   int // pid, and process group
+	mark    string // of the tenure, see MarkVariable
+	child   int    // pid, and process group unless that is shared
+	shared  atomic.Bool
 	reaped  sync.Once
 }
 
@@ -109,13 +113,17 @@ func Start(s Spec) (*Guard, error) {
 	if err != nil {
 		return nil, fmt.Errorf("start guard: %w", err)
 	}
-	prepare := order{Do: doPrepare, Spec: &wireSpec{Path: s.Path, Ticket: s.Ticket, Group: syscall.Getpgrp()}}
+	prepare := order{Do: doPrepare, Spec: &wireSpec{Path: []byte(s.Path), Ticket: s.Ticket, Group: syscall.Getpgrp()}}
 	if err := send(g.control, prepare); err != nil {
 		g.Dismiss()
 		return nil, fmt.Errorf("start guard: %w", err)
 	}
 	return g, nil
 }
+
+// SharesGroup reports whether the child runs in this process's group (see
+// alone), so that the terminal's signals reach both.
+func (g *Guard) SharesGroup() bool { return g.shared.Load() }
 
 // Signal passes a signal on to the child. It does not block; a guard that does
 // not read, being frozen, gets no more than a pipe holds.
@@ -129,6 +137,7 @@ func (g *Guard) Signal(sig syscall.Signal) {
 // /proc/PID/stat). It may be called once.
 func (g *Guard) Run(ctx context.Context, env []string, t Tenure, started func(pid int, start uint64)) Result {
 	lost, done := t.Lost(), ctx.Done()
+	g.mark = lastMark(env)
 	var overdue <-chan time.Time
 	kill := func() {
 		lost, done = nil, nil
@@ -162,6 +171,7 @@ func (g *Guard) Run(ctx context.Context, env []string, t Tenure, started func(pi
 				return r.result()
 			case r.Is == isStarted:
 				g.child = r.PID
+				g.shared.Store(r.Shared)
 				started(r.PID, r.Start)
 			case r.Is == isStopped && g.spec.Stopped != nil:
 				g.spec.Stopped(r.Signal)
@@ -173,7 +183,7 @@ func (g *Guard) Run(ctx context.Context, env []string, t Tenure, started func(pi
 }
 
 func (r report) result() Result {
-	res := Result{Status: syscall.WaitStatus(r.Status), Errno: r.Errno}
+	res := Result{Status: syscall.WaitStatus(r.Status), Errno: r.Errno, Front: r.Front}
 	switch r.Cause {
 	case causeExit:
 		res.Cause = Exited
@@ -192,10 +202,11 @@ func (r report) result() Result {
 func (g *Guard) bury() Result {
 	g.Dismiss()
 	told := false
-	for pass := 1; ; pass++ {
+	for pass, clean := 1, 0; clean < 2; pass++ {
 		found, denied, err := killBelow(g.foreign)
-		if err == nil && len(found) == 0 {
-			break
+		clean++ // a listing can miss one child while another ends
+		if err != nil || len(found) > 0 {
+			clean = 0
 		}
 		reapChildren(found)
 		if denied != nil && !told && g.spec.Unkillable != nil {
@@ -204,8 +215,8 @@ func (g *Guard) bury() Result {
 		}
 		<-time.After(min(time.Duration(pass)*time.Millisecond, 20*time.Millisecond))
 	}
-	if g.child != 0 {
-		handTerminal(g.child, syscall.Getpgrp())
+	if g.child != 0 && !g.shared.Load() {
+		returnTerminal(g.child, syscall.Getpgrp())
 	}
 	return Result{Cause: GuardDied, Status: syscall.WaitStatus(syscall.SIGKILL)}
 }

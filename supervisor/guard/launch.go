@@ -4,6 +4,7 @@ package guard
 
 import (
 	"os"
+	"os/signal"
 	"strconv"
 	"sync"
 	"syscall"
@@ -87,7 +88,26 @@ func prepareFamily() error {
 		family.atExec[p.pid] = p.start
 	}
 	family.ready = err == nil
+	go reapStrangers()
 	return err
+}
+
+// reapStrangers takes the dead that came to us as subreaper and that nobody
+// else here waits for.
+func reapStrangers() {
+	died := make(chan os.Signal, 1)
+	signal.Notify(died, syscall.SIGCHLD)
+	for range died {
+		for pid := waitable(); pid != 0 && !isGuard(pid); pid = waitable() {
+			_, _ = syscall.Wait4(pid, nil, syscall.WNOHANG, nil)
+		}
+	}
+}
+
+func isGuard(pid int) bool {
+	family.Lock()
+	defer family.Unlock()
+	return family.guards[pid]
 }
 
 func forget(pid int) {
@@ -97,12 +117,22 @@ func forget(pid int) {
 }
 
 // foreign reports whether a process below us is not of this guard's tree:
-// there before the first guard, older than this guard, or another guard.
+// there before the first guard, older than this guard, or another guard. If
+// there were children at exec, their orphans come to us too; what is not marked
+// as this tenure's is then taken for one of those.
 func (g *Guard) foreign(p process) bool {
 	family.Lock()
-	defer family.Unlock()
 	start, atExec := family.atExec[p.pid]
-	return atExec && start == p.start || family.guards[p.pid] || p.start < g.start
+	others := len(family.atExec) > 0
+	guard := family.guards[p.pid]
+	family.Unlock()
+	switch {
+	case guard, atExec && (p.start == 0 || start == p.start):
+		return true
+	case p.start != 0 && p.start < g.start:
+		return true
+	}
+	return others && g.mark != "" && p.pid != g.child && !marked(p.pid, g.mark)
 }
 
 func itoa(fd uintptr) string { return strconv.Itoa(int(fd)) }

@@ -29,7 +29,7 @@ func EndOrphans(ctx context.Context, child int, start uint64, mark string) error
 		}
 		left := 0
 		for _, p := range all {
-			if p.state != 'Z' && p.pid != os.Getpid() && (p.pid == child && p.start == start || marked(p.pid, mark)) {
+			if p.pid != os.Getpid() && !dead(p) && (p.pid == child && p.start == start || marked(p.pid, mark)) {
 				left++
 				_ = killDeep(p)
 			}
@@ -45,12 +45,28 @@ func EndOrphans(ctx context.Context, child int, start uint64, mark string) error
 	}
 }
 
-func marked(pid int, mark string) bool {
-	env, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/environ")
-	if err != nil {
-		return false // gone, another user's, or no /proc
+// lastMark is the mark of the innermost tenure in an environment.
+func lastMark(env []string) (mark string) {
+	for _, kv := range env {
+		if marks, ok := strings.CutPrefix(kv, MarkVariable+"="); ok {
+			mark = marks[strings.LastIndexByte(marks, ' ')+1:]
+		}
 	}
-	for kv := range bytes.SplitSeq(env, []byte{0}) {
+	return mark
+}
+
+// dead reports whether nothing runs in a process any more. Of a process whose
+// main thread alone has ended the kernel says that it is a zombie.
+func dead(p process) bool {
+	if p.state != 'Z' {
+		return false
+	}
+	threads, err := os.ReadDir("/proc/" + strconv.Itoa(p.pid) + "/task")
+	return err != nil || len(threads) <= 1
+}
+
+func marked(pid int, mark string) bool {
+	for kv := range bytes.SplitSeq(environ(pid), []byte{0}) {
 		marks, ok := strings.CutPrefix(string(kv), MarkVariable+"=")
 		if !ok {
 			continue
@@ -62,4 +78,22 @@ func marked(pid int, mark string) bool {
 		}
 	}
 	return false
+}
+
+// environ returns the environment that a process was started with; nothing if
+// it is gone, another user's, or there is no /proc. When its main thread has
+// ended, the others still have it.
+func environ(pid int) []byte {
+	dir := "/proc/" + strconv.Itoa(pid)
+	env, err := os.ReadFile(dir + "/environ")
+	if err != nil || len(env) > 0 {
+		return env
+	}
+	threads, _ := os.ReadDir(dir + "/task")
+	for _, t := range threads {
+		if env, err = os.ReadFile(dir + "/task/" + t.Name() + "/environ"); err == nil && len(env) > 0 {
+			return env
+		}
+	}
+	return nil
 }

@@ -22,6 +22,9 @@ const (
 	// that has not begun to kill. It must stay well under the least margin of
 	// a deadline, 250 ms.
 	selfKillSlack = 100 * time.Millisecond
+	// killWatchdog bounds one pass of a guard that kills, far above what a pass
+	// takes.
+	killWatchdog = 3 * time.Second
 	// giveBackAfter is how long a guard whose tree is dead waits for the
 	// supervisor to release the lock, before it does that itself.
 	giveBackAfter = time.Second
@@ -44,8 +47,10 @@ type server struct {
 	timer   bootclock.Timer
 
 	deadline bootclock.Instant
-	child    int // pid; 0 before the start and when it is reaped
-	group    int // the child's process group
+	started  bool
+	child    int  // pid; 0 before the start and when it is reaped
+	group    int  // the child's process group, if it is its own
+	handed   bool // the terminal's foreground was given to that group
 	status   syscall.WaitStatus
 	early    []syscall.Signal // came before the child was there
 }
@@ -75,8 +80,10 @@ func Serve(control, reports, held int, argv []string) int {
 		s.timer, err = bootclock.System.NewTimer()
 	}
 	if err != nil {
+		s.tellDead(report{Cause: causeNoStart, Errno: errnoOf(err)})
 		return 70
 	}
+	nameProcess("leaderrun-guard")
 	go func() {
 		_ = receive(adopt(control, "control"), func(o order) { s.orders <- o })
 		close(s.gone)
@@ -120,9 +127,9 @@ func (s *server) idle() {
 			switch {
 			case o.Do == doPrepare && o.Spec != nil:
 				s.spec = *o.Spec
-			case o.Do == doSignal && s.group == 0:
+			case o.Do == doSignal && !s.started:
 				s.early = append(s.early, o.Signal)
-			case o.Do == doStart && s.group == 0:
+			case o.Do == doStart && !s.started:
 				if s.run(o) == causeOrphaned {
 					s.giveBack()
 					return

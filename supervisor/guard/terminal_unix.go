@@ -3,7 +3,9 @@
 package guard
 
 import (
+	"errors"
 	"runtime"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 )
@@ -34,6 +36,39 @@ func handTerminal(from, to int) bool {
 			return unix.IoctlSetPointerInt(fd, unix.TIOCSPGRP, to)
 		})
 	})
+	return err == nil
+}
+
+// returnTerminal gives the foreground back to the group to, if the child's group
+// has it, or one that does not exist any more.
+func returnTerminal(child, to int) {
+	front, ok := foreground()
+	if ok && (front == child || errors.Is(syscall.Kill(-front, 0), syscall.ESRCH)) {
+		handTerminal(front, to)
+	}
+}
+
+// InFront reports whether this process's group has the terminal: Ctrl-C then
+// reaches all of it.
+func InFront() bool {
+	front, ok := foreground()
+	return ok && front == syscall.Getpgrp()
+}
+
+// alone reports whether a process leads a process group that has no other
+// member. Where it has, as in a pipeline or a script, a child in a group of its
+// own could not have the terminal without taking it from the others, so it has
+// to share the group.
+func alone(leader, group int) bool {
+	if leader != group {
+		return false
+	}
+	all, err := processes()
+	for _, p := range all {
+		if p.group == group && p.pid != leader {
+			return false
+		}
+	}
 	return err == nil
 }
 

@@ -24,6 +24,11 @@ func selfExe() string {
 
 func becomeSubreaper() error { return nil }
 
+func nameProcess(string) {}
+
+// Supported returns an error if this host lacks what the guard stands on.
+func Supported() error { return nil }
+
 func childAttr() *syscall.SysProcAttr { return &syscall.SysProcAttr{Setpgid: true} }
 
 // deathTimer stands in for the kernel's timer, which macOS does not have: it
@@ -77,6 +82,17 @@ func processes() (map[int]process, error) {
 		all[p.pid] = p
 	}
 	return all, nil
+}
+
+func below(parent int) ([]process, error) {
+	all, err := processes()
+	var found []process
+	for _, p := range all {
+		if p.parent == parent && p.pid != parent {
+			found = append(found, p)
+		}
+	}
+	return found, err
 }
 
 // killDeep kills a process that is not our child; macOS has no pidfd.

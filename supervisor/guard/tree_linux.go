@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"strconv"
 	"sync"
@@ -22,6 +23,22 @@ func selfExe() string { return "/proc/self/exe" }
 func becomeSubreaper() error {
 	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
 		return fmt.Errorf("become subreaper: %w", err)
+	}
+	return nil
+}
+
+// nameProcess sets what ps and top show; the kernel's own choice would be the
+// last part of selfExe.
+func nameProcess(name string) { _ = os.WriteFile("/proc/self/comm", []byte(name), 0) }
+
+// Supported returns an error if this host lacks what the guard stands on.
+func Supported() error {
+	self, err := os.Readlink("/proc/self")
+	if err != nil {
+		return fmt.Errorf("no /proc: mount it, the process tree is found there: %w", err)
+	}
+	if self != strconv.Itoa(os.Getpid()) {
+		return errors.New("/proc is that of another PID namespace: mount one of this namespace (unshare --mount-proc)")
 	}
 	return nil
 }
@@ -54,24 +71,106 @@ func readProcess(pid int) (process, error) {
 
 // processes reads the process table, which is not a snapshot: who forks
 // meanwhile may be missed, so whoever kills looks again until nothing is left.
+// What hidepid (proc(5)) hides is missing.
 func processes() (map[int]process, error) {
-	dir, err := os.Open("/proc")
+	names, err := list("/proc")
 	if err != nil {
-		return nil, err
-	}
-	names, err := dir.Readdirnames(-1)
-	if err = errors.Join(err, dir.Close()); err != nil {
 		return nil, err
 	}
 	all := make(map[int]process, len(names))
 	for _, name := range names {
-		if pid, err := strconv.Atoi(name); err == nil {
-			if p, err := readProcess(pid); err == nil {
-				all[pid] = p
-			}
+		pid, err := strconv.Atoi(name)
+		if err != nil {
+			continue
+		}
+		p, err := readProcess(pid)
+		if err == nil {
+			all[pid] = p
+		} else if !isGone(err) {
+			return nil, err // to miss one for lack of descriptors is to take it for dead
 		}
 	}
 	return all, nil
+}
+
+func isGone(err error) bool {
+	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ESRCH) || errors.Is(err, fs.ErrPermission)
+}
+
+func list(path string) ([]string, error) {
+	dir, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	names, err := dir.Readdirnames(-1)
+	return names, errors.Join(err, dir.Close())
+}
+
+// childrenOf lists the children of a process from /proc/PID/task/TID/children:
+// that costs what the tree is large and not what the host is full, and shows
+// our own children even where hidepid hides them. It may miss one while others
+// end. A kernel without CONFIG_PROC_CHILDREN has no such files.
+func childrenOf(pid int) (children []int, err error) {
+	tasks := "/proc/" + strconv.Itoa(pid) + "/task/"
+	threads, err := list(tasks)
+	if err != nil {
+		return nil, err
+	}
+	for _, tid := range threads {
+		b, err := os.ReadFile(tasks + tid + "/children")
+		if err != nil && !isGone(err) {
+			return nil, err
+		}
+		for _, f := range bytes.Fields(b) {
+			if child, err := strconv.Atoi(string(f)); err == nil {
+				children = append(children, child)
+			}
+		}
+	}
+	return children, nil
+}
+
+// hasChildrenFiles is false on a kernel without CONFIG_PROC_CHILDREN.
+var hasChildrenFiles = sync.OnceValue(func() bool {
+	_, err := os.Stat("/proc/thread-self/children")
+	return err == nil
+})
+
+// below returns the children of a process. One whose entry cannot be read has
+// no start time.
+func below(parent int) ([]process, error) {
+	if !hasChildrenFiles() {
+		return belowByScan(parent)
+	}
+	pids, err := childrenOf(parent)
+	if isGone(err) {
+		return nil, nil
+	}
+	var found []process
+	for _, pid := range pids {
+		p, err := readProcess(pid)
+		if err != nil && !isGone(err) {
+			return nil, err
+		}
+		if err != nil {
+			p = process{pid: pid, parent: parent}
+		}
+		if p.parent == parent { // else it ended, and its pid is another's
+			found = append(found, p)
+		}
+	}
+	return found, err
+}
+
+func belowByScan(parent int) ([]process, error) {
+	all, err := processes()
+	var found []process
+	for _, p := range all {
+		if p.parent == parent {
+			found = append(found, p)
+		}
+	}
+	return found, err
 }
 
 // killDeep kills a process that is not our child, so that its pid may be

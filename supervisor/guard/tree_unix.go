@@ -19,17 +19,13 @@ type process struct {
 // descendants returns what is below root, parents before children, without
 // the processes that foreign names and what is below those.
 func descendants(root int, foreign func(process) bool) ([]process, error) {
-	all, err := processes()
-	if err != nil {
-		return nil, err
-	}
-	children := make(map[int][]process)
-	for _, p := range all {
-		children[p.parent] = append(children[p.parent], p)
-	}
 	var found []process
 	for queue := []int{root}; len(queue) > 0; queue = queue[1:] {
-		for _, p := range children[queue[0]] {
+		children, err := below(queue[0])
+		if err != nil {
+			return found, err
+		}
+		for _, p := range children {
 			if foreign == nil || !foreign(p) {
 				found = append(found, p)
 				queue = append(queue, p.pid)
@@ -40,14 +36,12 @@ func descendants(root int, foreign func(process) bool) ([]process, error) {
 }
 
 // killBelow sends SIGKILL once to all that is below this process and returns
-// how many that were, zombies included, and the first that may not be killed.
+// what that was, zombies included, and the first that may not be killed. A
+// zombie gets it too: when only its main thread has ended, others run on.
 func killBelow(foreign func(process) bool) (found []process, denied *process, err error) {
 	self := os.Getpid()
 	found, err = descendants(self, foreign)
 	for _, p := range found {
-		if p.state == 'Z' {
-			continue
-		}
 		var kerr error
 		if p.parent == self {
 			// Nobody else reaps our children: the pid cannot be another's.

@@ -37,7 +37,7 @@ const (
 )
 
 type wireSpec struct {
-	Path   string `json:"path"`   // of the command's executable
+	Path   []byte `json:"path"`   // of the command's executable; need not be UTF-8
 	Ticket []byte `json:"ticket"` // standard input of the release command
 	Group  int    `json:"group"`  // process group of the supervisor
 }
@@ -50,6 +50,8 @@ type report struct {
 	Signal syscall.Signal `json:"signal,omitempty"` // stopped
 	Status uint32         `json:"status,omitempty"` // dead: as wait(2) gives it
 	Cause  string         `json:"cause,omitempty"`  // dead
+	Shared bool           `json:"shared,omitempty"` // started: in the supervisor's process group
+	Front  bool           `json:"front,omitempty"`  // dead: the child was in the terminal's foreground
 	Errno  syscall.Errno  `json:"errno,omitempty"`  // dead: why it did not start; unkillable
 }
 

@@ -5,7 +5,6 @@ package guard
 import (
 	"bytes"
 	"os"
-	"strings"
 	"testing"
 
 	"leaderrun/lock/bootclock"
@@ -55,7 +54,7 @@ func TestSendRefusesWhatDoesNotFit(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	big := order{Do: doPrepare, Spec: &wireSpec{Path: strings.Repeat("x", maxMessage)}}
+	big := order{Do: doPrepare, Spec: &wireSpec{Path: bytes.Repeat([]byte("x"), maxMessage)}}
 	if send(w, big) == nil {
 		t.Error("a message longer than a pipe was taken")
 	}
