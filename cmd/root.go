@@ -1,0 +1,96 @@
+//go:build unix
+
+// Package cmd is the command line: flags, environment, texts for people and
+// exit statuses. It decides nothing about who leads.
+package cmd
+
+import (
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"leaderrun/supervisor/guard"
+)
+
+// version is set by the linker.
+var version = "dev"
+
+// Main runs leaderrun with the arguments of the process and returns its exit
+// status.
+func Main(args []string) int {
+	if len(args) > 1 { // hidden: leaderrun starts itself with these
+		switch args[1] {
+		case guard.GuardCommand:
+			return guardMain(args[2:])
+		case guard.ReleaseCommand:
+			return releaseMain(args[2:])
+		}
+	}
+	code := 0
+	err := root(args[1:], &code).Execute()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "leaderrun:", oneLine(err))
+		return exitStatus(err)
+	}
+	return code
+}
+
+// root is the command `leaderrun [flags] -- COMMAND`.
+func root(args []string, code *int) *cobra.Command {
+	var o options
+	c := &cobra.Command{
+		Use:           "leaderrun [flags] -- COMMAND [ARG...]",
+		Short:         short,
+		Long:          long,
+		Example:       examples,
+		Version:       version,
+		Args:          cobra.ArbitraryArgs,
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		RunE: func(c *cobra.Command, command []string) (err error) {
+			if err = separated(c.Flags(), args, command); err != nil {
+				return err
+			}
+			if err = fromEnvironment(c.Flags()); err != nil {
+				return err
+			}
+			if err = o.check(c.Flags()); err != nil {
+				return err
+			}
+			*code, err = runCommand(&o, command)
+			return err
+		},
+	}
+	o.bind(c.Flags())
+	c.Flags().SortFlags = false
+	c.Flags().SetInterspersed(false) // the command's own flags are not ours
+	c.SetArgs(args)
+	c.CompletionOptions.DisableDefaultCmd = true
+	c.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return flagError(err) })
+	return c
+}
+
+// separated requires "--" before the command, because without it a flag of the
+// command could be taken for one of leaderrun's.
+func separated(f *pflag.FlagSet, args, command []string) error {
+	switch {
+	case f.ArgsLenAtDash() == 0 && len(command) > 0:
+		return nil
+	case len(command) == 0:
+		return usagef("no command: write it after --, for example: leaderrun --store file: --name backup -- ./backup.sh")
+	}
+	before := args[:len(args)-len(command)]
+	line := append(append([]string{"leaderrun"}, before...), "--")
+	return usagef("-- is missing before the command: write: %s", shellLine(append(line, command...)))
+}
+
+// flagError says what is wrong with a flag.
+func flagError(err error) error {
+	if invalid := (*pflag.InvalidValueError)(nil); errors.As(err, &invalid) {
+		return usagef("--%s: %w", invalid.GetFlag().Name, invalid.Unwrap())
+	}
+	return usagef("%w: see leaderrun --help", err)
+}
