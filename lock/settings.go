@@ -3,6 +3,7 @@ package lock
 import (
 	"fmt"
 	"net"
+	"net/netip"
 	"net/url"
 	"strconv"
 	"strings"
@@ -116,8 +117,8 @@ func checkHost(host string) error {
 	if host == "" {
 		return fmt.Errorf("empty: write HOST:PORT, several with commas")
 	}
-	if !strings.Contains(host, ":") {
-		return nil // the store's default port
+	if !strings.Contains(host, ":") { // the store's default port
+		return checkHostName(host)
 	}
 	h, port, err := net.SplitHostPort(host)
 	if err != nil {
@@ -125,6 +126,18 @@ func checkHost(host string) error {
 	}
 	if n, err := strconv.ParseUint(port, 10, 16); h == "" || err != nil || n < 1 {
 		return fmt.Errorf("write HOST:PORT with a port from 1 to 65535")
+	}
+	return checkHostName(h)
+}
+
+func checkHostName(h string) error {
+	if _, err := netip.ParseAddr(h); err == nil {
+		return nil
+	}
+	if i := strings.IndexFunc(h, func(r rune) bool {
+		return !unicode.IsLetter(r) && !unicode.IsDigit(r) && !strings.ContainsRune("-._", r)
+	}); i >= 0 {
+		return fmt.Errorf("%q is no part of a host name: write HOST:PORT", h[i:i+1])
 	}
 	return nil
 }

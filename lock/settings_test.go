@@ -129,3 +129,16 @@ func FuzzParseURL(f *testing.F) {
 		}
 	})
 }
+
+func TestParseURLRefusesOddHosts(t *testing.T) {
+	for _, raw := range []string{"etcd://%zz/p", "etcd://a b:1/p", "etcd://h!:1", "etcd://[::1%25]:1:2"} {
+		if u, err := ParseURL(raw); !errors.Is(err, ErrConfig) {
+			t.Errorf("%s: %v, %v", raw, u, err)
+		}
+	}
+	for _, raw := range []string{"etcd://[fe80::1%eth0]:2379", "etcd://my_host-1.example.org:1", "etcd://10.0.0.1"} {
+		if _, err := ParseURL(raw); err != nil {
+			t.Errorf("%s: %v", raw, err)
+		}
+	}
+}
