@@ -139,6 +139,10 @@ func (t *tenure) watch(g *guard.Guard, done <-chan guard.Result) guard.Result {
 			t.catchTSTP()
 			g.Signal(syscall.SIGCONT)
 		case sig := <-t.signals:
+			if sig == syscall.SIGCONT && resume != nil {
+				resume = nil
+				t.catchTSTP()
+			}
 			t.signal(g, sig.(syscall.Signal))
 		}
 	}

@@ -132,7 +132,7 @@ func headlessMain(pidFile string) {
 		select {}
 	}()
 	for syscall.Gettid() == os.Getpid() {
-		syscall.RawSyscall(syscall.SYS_EXIT, 0, 0, 0) // this thread only
+		_, _, _ = syscall.RawSyscall(syscall.SYS_EXIT, 0, 0, 0) // this thread only
 	}
 	select {}
 }
