@@ -22,7 +22,7 @@ type logQueue struct {
 	dropped atomic.Int64
 }
 
-func newLogQueue(write func([]byte)) *logQueue {
+func newLogQueue(format string, write func([]byte)) *logQueue {
 	q := &logQueue{lines: make(chan []byte, 256), done: make(chan struct{})}
 	go func() {
 		defer close(q.done)
@@ -32,7 +32,7 @@ func newLogQueue(write func([]byte)) *logQueue {
 				return
 			}
 			if n := q.dropped.Swap(0); n > 0 {
-				write(fmt.Appendf(nil, "leaderrun[%d]: %d log lines were dropped: standard error was full\n", os.Getpid(), n))
+				write(droppedLine(format, n))
 			}
 			write(line)
 		}

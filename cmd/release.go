@@ -56,7 +56,7 @@ func releaseMain(args []string) int {
 		return exitUsage
 	}
 	o := options{name: t.Election, id: t.Candidate, labels: t.Labels, logFormat: t.LogFormat}
-	queue := newLogQueue(writeStderr)
+	queue := newLogQueue(t.LogFormat, writeStderr)
 	defer queue.flush()
 	log := o.logger(queue, level, t.Settings.URL)
 

@@ -53,7 +53,7 @@ func runCommand(o *options, command []string) (int, error) {
 	if o.id == "" {
 		o.id = fmt.Sprintf("%s/%d", host, os.Getpid())
 	}
-	queue := newLogQueue(writeStderr)
+	queue := newLogQueue(o.logFormat, writeStderr)
 	defer queue.flush()
 	log := o.logger(queue, level, settings.URL)
 	if settings.URL.Scheme == "file" {

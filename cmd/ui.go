@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 	"strconv"
 	"strings"
 	"time"
@@ -118,6 +119,14 @@ func line(e supervisor.Event) (level slog.Level, message string, args []any) {
 	default:
 		return slog.LevelWarn, "attention", nil
 	}
+}
+
+// droppedLine says how many lines nobody will read.
+func droppedLine(format string, n int64) []byte {
+	if format == "json" {
+		return fmt.Appendf(nil, `{"level":"WARN","msg":"log lines dropped","count":%d,"cause":"standard error was full"}`+"\n", n)
+	}
+	return fmt.Appendf(nil, "leaderrun[%d]: %d log lines were dropped: standard error was full\n", os.Getpid(), n)
 }
 
 func rounded(d time.Duration) string { return d.Round(time.Millisecond).String() }
