@@ -1,0 +1,182 @@
+//go:build linux
+
+// Command bench measures leaderrun beside flock(1) and `etcdctl lock`, in one
+// run on one machine, in turns: a round of each, then the next round of each. It
+// prints a table for people and writes the samples as JSON.
+//
+// What a figure is: from the moment before the fault (a signal, a command to the
+// child to end) to the first instruction of the next child, on CLOCK_BOOTTIME.
+// The start of the child itself (exec, Go's runtime) is in every figure, and
+// printed alone. The standby is known to be in the queue before the fault.
+//
+// What it is not: a figure of another machine, or of this one under load. Compare
+// within one run; hence the ratios. etcd is one node on loopback that syncs to
+// this disk.
+//
+// Whatever it starts dies with it, however it ends, and is ended by process id;
+// its files are in one temporary directory that it removes, on SIGINT and SIGTERM
+// too.
+//
+//	go run ./scripts/bench [-n ROUNDS] [-only LIST] [-o FILE] [-bin LEADERRUN]
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"leaderrun/scripts/servers"
+)
+
+func main() {
+	rounds := flag.Int("n", 20, "rounds of each measurement of time")
+	only := flag.String("only", "", "measure only what contains one of these, separated by commas: "+
+		"takeover, etcd, cold/flock; see -list")
+	list := flag.Bool("list", false, "print what there is to measure, as MEASUREMENT/CONTENDER")
+	out := flag.String("o", "", "where the JSON goes (default .cache/bench.json of the checkout)")
+	bin := flag.String("bin", "", "the leaderrun to measure (default: a release build of the checkout)")
+	flag.Parse()
+	if flag.NArg() > 0 || *rounds < 1 {
+		flag.Usage()
+		os.Exit(64)
+	}
+	if *list {
+		for _, m := range measurements {
+			for _, c := range m.contenders {
+				fmt.Println(m.key + "/" + c.key)
+			}
+		}
+		return
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	err := run(ctx, &bench{rounds: *rounds, only: *only, leaderrun: *bin}, *out)
+	if ctx.Err() != nil {
+		err = fmt.Errorf("interrupted: %w", err)
+	}
+	stop()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
+
+// A bench is one run.
+type bench struct {
+	rounds    int
+	only      string
+	leaderrun string // binary
+	etcdctl   string
+	child     string
+	dir       string
+	etcd      *servers.Etcd // nil if nothing that is measured needs it
+	serial    int           // of the last election
+}
+
+func run(ctx context.Context, b *bench, out string) (err error) {
+	root, err := servers.Root()
+	if err != nil {
+		return err
+	}
+	if !slices.ContainsFunc(measurements, func(m measurement) bool { return len(b.chosen(m)) > 0 }) {
+		return fmt.Errorf("-only %s: nothing is called so; see -list", b.only)
+	}
+	if out == "" {
+		out = filepath.Join(root, ".cache", "bench.json")
+	}
+	if b.dir, err = os.MkdirTemp("", "leaderrun-bench-"); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(b.dir)) }()
+	if err := b.build(ctx, root); err != nil {
+		return err
+	}
+	if b.needsEtcd() {
+		if err := b.startEtcd(ctx); err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, b.etcd.Stop()) }()
+	}
+	rep := b.describe(ctx)
+	for _, m := range measurements {
+		contenders := b.chosen(m)
+		if len(contenders) == 0 {
+			continue
+		}
+		fmt.Fprintf(os.Stderr, "bench: %s\n", m.title)
+		t := m.measure(ctx, b, contenders)
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		rep.Tables = append(rep.Tables, t)
+	}
+	rep.compare()
+	fmt.Print(rep)
+	if err := rep.write(out); err != nil {
+		return err
+	}
+	fmt.Println("\nsamples:", out)
+	return rep.failures()
+}
+
+// build makes the programs that are measured, as they are shipped.
+func (b *bench) build(ctx context.Context, root string) error {
+	b.child = filepath.Join(b.dir, "child")
+	pkgs := map[string]string{b.child: "./scripts/bench/child"}
+	if b.leaderrun == "" {
+		b.leaderrun = filepath.Join(b.dir, "leaderrun")
+		pkgs[b.leaderrun] = "."
+	}
+	for path, pkg := range pkgs {
+		cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs=false", "-ldflags", "-s -w", "-o", path, pkg)
+		cmd.Dir, cmd.Env = root, append(os.Environ(), "CGO_ENABLED=0")
+		if text, err := cmd.CombinedOutput(); err != nil {
+			return fmt.Errorf("build %s: %w\n%s", pkg, err, text)
+		}
+	}
+	var err error
+	b.leaderrun, err = filepath.Abs(b.leaderrun)
+	return err
+}
+
+func (b *bench) startEtcd(ctx context.Context) (err error) {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Minute) // it may have to be built
+	defer cancel()
+	if b.etcd, err = servers.RunEtcd(ctx, servers.EtcdOptions{}); err != nil {
+		return err
+	}
+	b.etcdctl, err = servers.Bin("etcdctl")
+	return err
+}
+
+// chosen returns the contenders of a measurement that -only leaves.
+func (b *bench) chosen(m measurement) (left []contender) {
+	for _, c := range m.contenders {
+		for want := range strings.SplitSeq(b.only, ",") {
+			if strings.Contains(m.key+"/"+c.key, strings.TrimSpace(want)) {
+				left = append(left, c)
+				break
+			}
+		}
+	}
+	return left
+}
+
+func (b *bench) needsEtcd() bool {
+	for _, m := range measurements {
+		for _, c := range b.chosen(m) {
+			if c.etcd {
+				return true
+			}
+		}
+	}
+	return false
+}

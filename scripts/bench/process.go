@@ -1,0 +1,181 @@
+//go:build linux
+
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"leaderrun/lock/bootclock"
+)
+
+// A process is one that this program started: it runs in a session of its own,
+// away from the terminal and its Ctrl-C, and dies with this program.
+type process struct {
+	cmd     *exec.Cmd
+	log     string // file: its output
+	started bootclock.Instant
+	ended   bootclock.Instant // valid after done
+	done    chan struct{}     // closed once it has been reaped
+}
+
+// start starts argv with its output in a file. The parent-death signal is sent
+// when the thread that forked ends (prctl(2)); hence a goroutine that keeps its
+// thread for as long as the process lives.
+func start(argv, env []string, log string) (*process, error) {
+	f, err := os.OpenFile(log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close() //nolint:errcheck // the process has its own copy
+	p := &process{cmd: exec.Command(argv[0], argv[1:]...), log: log, done: make(chan struct{})}
+	p.cmd.Env, p.cmd.Stdout, p.cmd.Stderr = env, f, f
+	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Pdeathsig: syscall.SIGKILL}
+	started := make(chan error, 1)
+	go func() {
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		p.started = bootclock.Now()
+		if err := p.cmd.Start(); err != nil {
+			started <- err
+			return
+		}
+		started <- nil
+		_ = p.cmd.Wait() // a status other than 0 is in order for most
+		p.ended = bootclock.Now()
+		close(p.done)
+	}()
+	return p, <-started
+}
+
+func (p *process) pid() int { return p.cmd.Process.Pid }
+
+func (p *process) signal(s syscall.Signal) error { return p.cmd.Process.Signal(s) }
+
+func (p *process) running() bool {
+	select {
+	case <-p.done:
+		return false
+	default:
+		return true
+	}
+}
+
+// wait returns once the process has ended by itself; after the limit it kills it.
+func (p *process) wait(limit time.Duration) error {
+	select {
+	case <-p.done:
+		return nil
+	case <-time.After(limit):
+		_ = p.signal(syscall.SIGKILL)
+		<-p.done
+		return fmt.Errorf("%s did not end within %v", filepath.Base(p.cmd.Path), limit)
+	}
+}
+
+// logTail returns the last lines that the process wrote.
+func (p *process) logTail() string {
+	data, err := os.ReadFile(p.log)
+	if err != nil {
+		return err.Error()
+	}
+	lines := strings.Split(strings.TrimSpace(string(data)), "\n")
+	return strings.Join(lines[max(0, len(lines)-12):], "\n")
+}
+
+// An identity tells a process from a later one of the same number.
+type identity struct {
+	pid   int
+	start string // field 22 of proc_pid_stat(5)
+}
+
+// identify returns false for a process that is gone or a zombie.
+func identify(pid int) (identity, bool) {
+	f, ok := stat(pid)
+	if !ok || f[0] == "Z" || f[0] == "X" {
+		return identity{}, false
+	}
+	return identity{pid, f[19]}, true
+}
+
+func (i identity) alive() bool {
+	now, ok := identify(i.pid)
+	return ok && now == i
+}
+
+// stat returns the fields from the third on.
+func stat(pid int) ([]string, bool) {
+	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return nil, false
+	}
+	// The command's name may hold spaces and brackets: count from its end.
+	fields := strings.Fields(string(data[strings.LastIndexByte(string(data), ')')+1:]))
+	return fields, len(fields) > 19
+}
+
+// below returns the descendants of a process.
+func below(pid int) (found []identity) {
+	entries, err := os.ReadDir("/proc")
+	if err != nil {
+		return nil
+	}
+	parents := map[int]int{}
+	for _, e := range entries {
+		if n, err := strconv.Atoi(e.Name()); err == nil {
+			if f, ok := stat(n); ok {
+				parents[n], _ = strconv.Atoi(f[1])
+			}
+		}
+	}
+	for n := range parents {
+		for p := parents[n]; p > 0; p = parents[p] {
+			if p == pid {
+				if id, ok := identify(n); ok {
+					found = append(found, id)
+				}
+				break
+			}
+		}
+	}
+	return found
+}
+
+// until looks again and again whether cond holds.
+func until(ctx context.Context, what string, limit time.Duration, cond func() (bool, error)) error {
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	late := time.NewTimer(limit)
+	defer late.Stop()
+	for {
+		if ok, err := cond(); ok || err != nil {
+			return err
+		}
+		select {
+		case <-tick.C:
+		case <-late.C:
+			return fmt.Errorf("after %v still waiting for %s", limit, what)
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+func pause(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
