@@ -73,6 +73,9 @@ func (o *options) bind(f *pflag.FlagSet) {
 	f.StringVar(&o.tlsServerName, "tls-server-name", "", usage["tls-server-name"])
 	f.StringVar(&o.user, "user", "", usage["user"])
 	f.StringVar(&o.passwordFile, "password-file", "", usage["password-file"])
+	for _, name := range []string{"loss-grace", "wait", "label"} {
+		f.Lookup(name).DefValue = "" // no default, or one that its text tells
+	}
 }
 
 // variable is the environment variable of a flag.

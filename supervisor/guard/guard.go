@@ -203,12 +203,14 @@ func (g *Guard) bury() Result {
 	g.Dismiss()
 	told := false
 	for pass, clean := 1, 0; clean < 2; pass++ {
+		reaping.Lock()
 		found, denied, err := killBelow(g.foreign)
+		reapChildren(found)
+		reaping.Unlock()
 		clean++ // a listing can miss one child while another ends
 		if err != nil || len(found) > 0 {
 			clean = 0
 		}
-		reapChildren(found)
 		if denied != nil && !told && g.spec.Unkillable != nil {
 			told = true
 			g.spec.Unkillable(denied.pid, syscall.EPERM)

@@ -92,15 +92,21 @@ func prepareFamily() error {
 	return err
 }
 
+// reaping is held by who reaps children other than guards, and by who kills
+// them: a pid that is listed stays its own until it is reaped.
+var reaping sync.Mutex
+
 // reapStrangers takes the dead that came to us as subreaper and that nobody
 // else here waits for.
 func reapStrangers() {
 	died := make(chan os.Signal, 1)
 	signal.Notify(died, syscall.SIGCHLD)
 	for range died {
+		reaping.Lock()
 		for pid := waitable(); pid != 0 && !isGuard(pid); pid = waitable() {
 			_, _ = syscall.Wait4(pid, nil, syscall.WNOHANG, nil)
 		}
+		reaping.Unlock()
 	}
 }
 
