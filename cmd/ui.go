@@ -117,7 +117,7 @@ func line(e supervisor.Event) (level slog.Level, message string, args []any) {
 	case supervisor.NotReleased:
 		return slog.LevelWarn, "not released", nil
 	default:
-		return slog.LevelWarn, "attention", nil
+		return slog.LevelWarn, "needs attention", nil
 	}
 }
 
