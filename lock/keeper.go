@@ -109,9 +109,6 @@ func (k *Keeper) Err() error {
 	return k.err
 }
 
-// Timing returns how this lease is renewed.
-func (k *Keeper) Timing() Timing { return k.timing }
-
 // Stop ends the renewals and returns when none is under way, which a Session
 // that obeys its context makes short. It does not close Lost. Before a
 // release: a renewal that finds the lock given back would call it a loss.

@@ -151,12 +151,15 @@ func (s *server) lookAtChildren() (cause string) {
 func (s *server) kill() {
 	told := false
 	for pass := 0; ; pass++ {
-		// From here on the kernel's timer ends a guard that is stopped while it
-		// kills; the supervisor then ends what is left.
-		_ = s.death.set(bootclock.Now().Add(killWatchdog))
-		if s.child != 0 && s.group != 0 {
-			_ = syscall.Kill(-s.group, syscall.SIGKILL) // before its leader is reaped the group cannot be another's
+		if s.child != 0 {
+			_ = syscall.Kill(s.child, syscall.SIGKILL)
+			if s.group != 0 {
+				_ = syscall.Kill(-s.group, syscall.SIGKILL) // before its leader is reaped the group cannot be another's
+			}
 		}
+		// Only now may the deadline's timer go: from here on it ends a guard that
+		// is stopped while it kills, and the supervisor ends what is left.
+		_ = s.death.set(bootclock.Now().Add(killWatchdog))
 		if s.reap() {
 			_ = s.death.disarm()
 			return

@@ -87,9 +87,12 @@ func prepareFamily() error {
 	for _, p := range all {
 		family.atExec[p.pid] = p.start
 	}
-	family.ready = err == nil
+	if err != nil {
+		return err
+	}
+	family.ready = true
 	go reapStrangers()
-	return err
+	return nil
 }
 
 // reaping is held by who reaps children other than guards, and by who kills
