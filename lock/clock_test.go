@@ -41,6 +41,20 @@ func (c *fakeClock) suspend(d time.Duration) {
 	}
 }
 
+// freeze lets d go by in which no timer fires, as for a process that is stopped.
+func (c *fakeClock) freeze(d time.Duration) {
+	c.setDeaf(true)
+	<-time.After(d)
+	c.setDeaf(false)
+	c.suspend(0)
+}
+
+func (c *fakeClock) setDeaf(deaf bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.deaf = deaf
+}
+
 func (c *fakeClock) NewTimer() (bootclock.Timer, error) {
 	t := &fakeTimer{clock: c, c: make(chan struct{}, 1)}
 	c.mu.Lock()

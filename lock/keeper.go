@@ -29,16 +29,22 @@ type Session interface {
 type Grant struct {
 	Sent     bootclock.Instant // read just before the request was written
 	Lifetime time.Duration     // granted, which may differ from what was asked
+	// Relayed: the lease runs out somewhere else than where its renewals are
+	// answered, and hears of them from there with a delay (ZooKeeper: the leader
+	// counts, a follower answers). What an answer then proves is told by proof.
+	Relayed bool
 }
 
 // A Keeper renews a lease until it is stopped or lost. It is the only place
 // that computes a deadline: sent + lifetime - margin, sent being read before
-// the request was written, never when its answer came. The deadline only moves
-// forward. A loss is final: an answer that comes after the deadline changes
-// nothing, whatever it says.
+// the request was written, never when its answer came; of a relayed lease that
+// of an earlier request (see proof). The deadline only moves forward. A loss is
+// final: an answer that comes after the deadline changes nothing, whatever it
+// says.
 type Keeper struct {
 	session Session
 	timing  Timing
+	proof   proof
 	clock   bootclock.Clock
 	timer   bootclock.Timer // fires at the deadline
 	pause   bootclock.Timer // until the next renewal
@@ -61,7 +67,11 @@ func Keep(s Session, g Grant, c Candidate) (*Keeper, error) {
 }
 
 func keep(clock bootclock.Clock, s Session, g Grant, c Candidate) (*Keeper, error) {
-	timing, err := NewTiming(g.Lifetime, c.Grace)
+	timingFor := NewTiming
+	if g.Relayed {
+		timingFor = NewRelayedTiming
+	}
+	timing, err := timingFor(g.Lifetime, c.Grace)
 	if err != nil {
 		return nil, err
 	}
@@ -74,7 +84,7 @@ func keep(clock bootclock.Clock, s Session, g Grant, c Candidate) (*Keeper, erro
 		return nil, errors.Join(fmt.Errorf("keep lease: %w", err), timer.Close())
 	}
 	k := &Keeper{
-		session: s, timing: timing, clock: clock, timer: timer, pause: pause, notify: c.Notify,
+		session: s, timing: timing, proof: proof{relay: timing.Relay}, clock: clock, timer: timer, pause: pause, notify: c.Notify,
 		renewed: make(chan struct{}, 1), lost: make(chan struct{}),
 		until: g.Sent.Add(g.Lifetime - timing.Margin),
 	}
@@ -173,43 +183,58 @@ func (k *Keeper) renew(ctx context.Context, sent bootclock.Instant) {
 			continue // a tick of an earlier Reset
 		}
 		sent = k.clock.Now()
-		lifetime, err := k.ask(ctx)
+		err := k.ask(ctx)
+		now := k.clock.Now()
 		switch {
 		case ctx.Err() != nil:
 			return
 		case err == nil:
-			k.extend(sent, lifetime)
 			if failing {
 				k.notify(Notice{Kind: Renewing})
 			}
 			failing = false
-			next = sent.Add(k.jitter())
+			next = max(sent.Add(k.jitter()), now.Add(k.timing.Relay))
 		case errors.Is(err, ErrLost):
 			k.Lose(err)
 			return
 		default:
 			failing = true
-			k.notify(Notice{Kind: RenewalFailing, Err: err, Left: max(0, k.ValidUntil().Sub(k.clock.Now()))})
-			next = k.clock.Now().Add(k.timing.Request / 10)
+			k.notify(Notice{Kind: RenewalFailing, Err: err, Left: max(0, k.ValidUntil().Sub(now))})
+			next = now.Add(k.timing.Request / 10)
 		}
 	}
 }
 
-func (k *Keeper) ask(ctx context.Context) (time.Duration, error) {
+// ask makes one attempt to renew: of a relayed lease it takes two requests, the
+// second of which proves what was before the first.
+func (k *Keeper) ask(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, k.timing.Request)
 	defer cancel()
-	return k.session.Renew(ctx)
+	requests := 1
+	if k.timing.Relay > 0 {
+		requests = 2
+	}
+	for range requests {
+		r := renewal{sent: k.clock.Now()}
+		var err error
+		if r.lifetime, err = k.session.Renew(ctx); err != nil {
+			return err
+		}
+		r.answered = k.clock.Now()
+		k.extend(k.proof.by(r))
+	}
+	return nil
 }
 
 // extend moves the deadline, unless the answer came after it.
-func (k *Keeper) extend(sent bootclock.Instant, lifetime time.Duration) {
+func (k *Keeper) extend(r renewal, ok bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.clock.Now() >= k.until {
 		k.lose(ErrExpired)
 	}
-	until := sent.Add(lifetime - k.timing.Margin)
-	if k.err != nil || until <= k.until {
+	until := r.sent.Add(r.lifetime - k.timing.Margin)
+	if !ok || k.err != nil || until <= k.until {
 		return
 	}
 	k.until = until

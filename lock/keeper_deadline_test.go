@@ -15,15 +15,15 @@ import (
 // The first deadline counts from before the grant was asked for.
 func TestDeadlineOfGrant(t *testing.T) {
 	keepFor(t, fails, func(k *kept) {
-		if want := k.grant.Add(ttl - margin); k.ValidUntil() != want {
+		if want := k.grant.Add(ttl - ttlMargin); k.ValidUntil() != want {
 			t.Errorf("valid %v too long", k.ValidUntil().Sub(want))
 		}
-		k.lostAt(k.grant.Add(ttl-margin), ErrExpired)
+		k.lostAt(k.grant.Add(ttl-ttlMargin), ErrExpired)
 	})
 	synctest.Test(t, func(t *testing.T) { // and the answer may come too late
 		clock := newFakeClock()
 		s := &fakeSession{clock: clock, renew: func(context.Context, int) (time.Duration, error) { return ttl, nil }}
-		k, err := keep(clock, s, Grant{clock.Now().Add(-ttl), ttl}, Candidate{})
+		k, err := keep(clock, s, Grant{Sent: clock.Now().Add(-ttl), Lifetime: ttl}, Candidate{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -49,7 +49,7 @@ func TestDeadlineFromSend(t *testing.T) {
 			if len(sent) != n+1 {
 				t.Fatalf("renewed %d times after %d answers", len(sent), n+1)
 			}
-			if got, want := k.ValidUntil(), sent[n].Add(ttl-margin); got != want {
+			if got, want := k.ValidUntil(), sent[n].Add(ttl-ttlMargin); got != want {
 				t.Errorf("renewal %d: valid %v too long", n, got.Sub(want))
 			}
 			if k.ValidUntil() <= before {
@@ -107,9 +107,7 @@ func TestLateAnswer(t *testing.T) {
 // clock decides.
 func TestLateAnswerBeforeTimer(t *testing.T) {
 	keepFor(t, func(_ context.Context, k *kept, _ int) (time.Duration, error) {
-		k.clock.mu.Lock()
-		k.clock.deaf = true
-		k.clock.mu.Unlock()
+		k.clock.setDeaf(true)
 		<-time.After(ttl)
 		return time.Hour, nil
 	}, func(k *kept) {
@@ -127,7 +125,7 @@ func TestHungRenewal(t *testing.T) {
 		<-time.After(time.Hour) // heedless of the context
 		return 0, errDown
 	}, func(k *kept) {
-		k.lostAt(k.grant.Add(ttl-margin), ErrExpired)
+		k.lostAt(k.grant.Add(ttl-ttlMargin), ErrExpired)
 		if n := len(k.session.calls()); n != 1 {
 			t.Errorf("%d renewals at once", n)
 		}
@@ -169,7 +167,7 @@ func TestNeverLongerThanTheStore(t *testing.T) {
 					k.clock.suspend(time.Duration(lid.Int64N(int64(20 * time.Second))))
 					synctest.Wait()
 				}
-				until, limit := k.ValidUntil(), bootclock.Instant(expires.Load()).Add(-margin)
+				until, limit := k.ValidUntil(), bootclock.Instant(expires.Load()).Add(-ttlMargin)
 				if until > limit {
 					t.Fatalf("seed %d: valid for %v longer than the store's lease", seed, until.Sub(limit))
 				}

@@ -13,8 +13,8 @@ import (
 )
 
 const (
-	ttl    = 15 * time.Second
-	margin = 300 * time.Millisecond
+	ttl       = 15 * time.Second
+	ttlMargin = 300 * time.Millisecond
 )
 
 // A fakeSession answers as the test says.
@@ -63,7 +63,7 @@ func keepFor(t *testing.T, renew func(ctx context.Context, k *kept, n int) (time
 		}}
 		k.grant = k.clock.Now()
 		var err error
-		k.Keeper, err = keep(k.clock, k.session, Grant{k.grant, ttl}, Candidate{Grace: 5 * time.Second, Notify: func(n Notice) { k.notices <- n }})
+		k.Keeper, err = keep(k.clock, k.session, Grant{Sent: k.grant, Lifetime: ttl}, Candidate{Grace: 5 * time.Second, Notify: func(n Notice) { k.notices <- n }})
 		if err != nil {
 			t.Fatal(err)
 		}

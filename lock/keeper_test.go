@@ -43,7 +43,7 @@ func TestFailingThenSucceeding(t *testing.T) {
 		if again := sent[2].Sub(sent[1]); again != 250*time.Millisecond {
 			t.Errorf("tried again %v after a refusal", again)
 		}
-		if want := sent[3].Add(ttl - margin); k.ValidUntil() != want || k.isLost() {
+		if want := sent[3].Add(ttl - ttlMargin); k.ValidUntil() != want || k.isLost() {
 			t.Errorf("valid until %v, want %v; %v", k.ValidUntil(), want, k.Err())
 		}
 		k.pass(time.Minute)
@@ -130,7 +130,7 @@ func TestSuspendBriefly(t *testing.T) {
 		if n := len(k.session.calls()); n != 2 || k.isLost() {
 			t.Fatalf("%d renewals, %v", n, k.Err())
 		}
-		if want := k.clock.Now().Add(ttl - margin); k.ValidUntil() != want {
+		if want := k.clock.Now().Add(ttl - ttlMargin); k.ValidUntil() != want {
 			t.Errorf("valid until %v, want %v", k.ValidUntil(), want)
 		}
 		k.pass(time.Minute)
@@ -190,7 +190,7 @@ func TestGrantTooShort(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		clock := newFakeClock()
 		s := &fakeSession{clock: clock}
-		if _, err := keep(clock, s, Grant{clock.Now(), 2 * time.Second}, Candidate{TTL: ttl, Grace: 5 * time.Second}); !errors.Is(err, ErrConfig) {
+		if _, err := keep(clock, s, Grant{Sent: clock.Now(), Lifetime: 2 * time.Second}, Candidate{TTL: ttl, Grace: 5 * time.Second}); !errors.Is(err, ErrConfig) {
 			t.Errorf("keep: %v, want ErrConfig", err)
 		}
 	})

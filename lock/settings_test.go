@@ -90,7 +90,7 @@ func TestSettingsJSON(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := Settings{URL: u, TLS: true, TLSCA: "/ca", User: "root", PasswordFile: "/pw", DefaultTimeout: Timing{1, 2, 3}}
+	want := Settings{URL: u, TLS: true, TLSCA: "/ca", User: "root", PasswordFile: "/pw", DefaultTimeout: Timing{Interval: 1, Request: 2, Margin: 3}}
 	b, err := json.Marshal(want)
 	if err != nil {
 		t.Fatal(err)

@@ -9,8 +9,11 @@ import (
 // Timing is how a lease is renewed, derived from its lifetime alone.
 type Timing struct {
 	Interval time.Duration // from one renewal's sending to the next
-	Request  time.Duration // bound of each request to the store
+	Request  time.Duration // bound of each attempt to renew, and of every other request to the store
 	Margin   time.Duration // between the deadline and the end of the lifetime
+	Relay    time.Duration // least pause between two renewals of a relayed lease (see Grant), else 0
+	// MostGrace is what the lifetime leaves for the loss grace besides all that.
+	MostGrace time.Duration
 }
 
 // Longest pauses for long leases: a lease of a day is still looked at often.
@@ -24,41 +27,55 @@ const (
 // of kind ErrConfig if the lifetime cannot hold a renewal interval, two
 // requests that time out, the loss grace and the margin. It is asked before
 // campaigning with the lifetime wanted, and again with the one granted.
-func NewTiming(ttl, grace time.Duration) (Timing, error) {
-	t := timingOf(ttl)
+func NewTiming(ttl, grace time.Duration) (Timing, error) { return newTiming(directTiming, ttl, grace) }
+
+// NewRelayedTiming is NewTiming for a relayed lease (see Grant). Two intervals
+// must fit, because the answer to a renewal proves only the one before it.
+func NewRelayedTiming(ttl, grace time.Duration) (Timing, error) {
+	return newTiming(relayedTiming, ttl, grace)
+}
+
+func newTiming(of func(time.Duration) Timing, ttl, grace time.Duration) (Timing, error) {
+	t := of(ttl)
 	if grace < 0 {
 		return t, fmt.Errorf("%w: --loss-grace %v is negative: give a duration from 0", ErrConfig, grace)
 	}
-	most := mostGrace(ttl)
-	if grace <= most {
+	if grace <= t.MostGrace {
 		return t, nil
 	}
-	cure := fmt.Sprintf("set --ttl to at least %v", leastTTL(grace))
-	if most >= 0 {
-		cure += fmt.Sprintf(" or --loss-grace to at most %v", most.Truncate(10*time.Millisecond))
+	cure := fmt.Sprintf("set --ttl to at least %v", leastTTL(of, grace))
+	if t.MostGrace >= 0 {
+		cure += fmt.Sprintf(" or --loss-grace to at most %v", t.MostGrace.Truncate(10*time.Millisecond))
 	}
-	return t, fmt.Errorf("%w: a lease (--ttl) of %v cannot hold --loss-grace %v besides its renewals (one every %v, two requests of %v) and a margin of %v: %s",
-		ErrConfig, ttl, grace, t.Interval, t.Request, t.Margin, cure)
+	every := fmt.Sprintf("one every %v", t.Interval)
+	if t.Relay > 0 {
+		every += " of which the last but one counts"
+	}
+	return t, fmt.Errorf("%w: a lease (--ttl) of %v cannot hold --loss-grace %v besides its renewals (%s, two requests of %v) and a margin of %v: %s",
+		ErrConfig, ttl, grace, every, t.Request, t.Margin, cure)
 }
 
-func timingOf(ttl time.Duration) Timing {
-	return Timing{
-		Interval: min(ttl/5, maxInterval),
-		Request:  min(ttl/6, maxRequest),
-		Margin:   max(minMargin, ttl/50),
-	}
+func directTiming(ttl time.Duration) Timing {
+	t := Timing{Interval: min(ttl/5, maxInterval), Request: min(ttl/6, maxRequest), Margin: margin(ttl)}
+	t.MostGrace = ttl - t.Interval - 2*t.Request - t.Margin
+	return t
 }
 
-// mostGrace is what a lifetime leaves for the loss grace. It grows with the
-// lifetime.
-func mostGrace(ttl time.Duration) time.Duration {
-	t := timingOf(ttl)
-	return ttl - t.Interval - 2*t.Request - t.Margin
+// relayedTiming pauses for half a tick of ZooKeeper and a little more. The tick
+// is not known to a client; a session's time-out is at least two of them unless
+// the server's minSessionTimeout says otherwise.
+func relayedTiming(ttl time.Duration) Timing {
+	relay := ttl/4 + 100*time.Millisecond
+	t := Timing{Interval: relay * 11 / 10, Request: min(ttl/8, maxRequest), Margin: margin(ttl), Relay: relay}
+	t.MostGrace = ttl - 2*t.Interval - 2*t.Request - t.Margin
+	return t
 }
+
+func margin(ttl time.Duration) time.Duration { return max(minMargin, ttl/50) }
 
 // leastTTL is the shortest lifetime, in tenths of a second, that leaves grace.
-func leastTTL(grace time.Duration) time.Duration {
+func leastTTL(of func(time.Duration) Timing, grace time.Duration) time.Duration {
 	const step = 100 * time.Millisecond
-	enough := 3*int(grace/step) + 10 // a lifetime leaves more than a third of itself, but for the least margin
-	return step * time.Duration(sort.Search(enough, func(n int) bool { return mostGrace(step*time.Duration(n)) >= grace }))
+	enough := 6*int(grace/step) + 40 // a lifetime leaves more than a sixth of itself, but for what is constant
+	return step * time.Duration(sort.Search(enough, func(n int) bool { return of(step*time.Duration(n)).MostGrace >= grace }))
 }

@@ -14,10 +14,10 @@ func TestTiming(t *testing.T) {
 		want       Timing
 		ok         bool
 	}{
-		{15 * time.Second, 5 * time.Second, Timing{3 * time.Second, 2500 * time.Millisecond, 300 * time.Millisecond}, true},
-		{2 * time.Second, time.Second * 2 / 3, Timing{400 * time.Millisecond, time.Second / 3, 250 * time.Millisecond}, true},
-		{time.Second, 0, Timing{200 * time.Millisecond, time.Second / 6, 250 * time.Millisecond}, true},
-		{24 * time.Hour, 12 * time.Hour, Timing{30 * time.Second, 5 * time.Second, 24 * time.Hour / 50}, true},
+		{15 * time.Second, 5 * time.Second, Timing{Interval: 3 * time.Second, Request: 2500 * time.Millisecond, Margin: 300 * time.Millisecond}, true},
+		{2 * time.Second, time.Second * 2 / 3, Timing{Interval: 400 * time.Millisecond, Request: time.Second / 3, Margin: 250 * time.Millisecond}, true},
+		{time.Second, 0, Timing{Interval: 200 * time.Millisecond, Request: time.Second / 6, Margin: 250 * time.Millisecond}, true},
+		{24 * time.Hour, 12 * time.Hour, Timing{Interval: 30 * time.Second, Request: 5 * time.Second, Margin: 24 * time.Hour / 50}, true},
 		{15 * time.Second, 7 * time.Second, Timing{}, false},
 		{500 * time.Millisecond, 0, Timing{}, false},
 		{0, 0, Timing{}, false},
@@ -25,6 +25,7 @@ func TestTiming(t *testing.T) {
 		{15 * time.Second, -1, Timing{}, false},
 	} {
 		got, err := NewTiming(c.ttl, c.grace)
+		c.want.MostGrace = c.ttl - c.want.Interval - 2*c.want.Request - c.want.Margin
 		if (err == nil) != c.ok || c.ok && got != c.want || !c.ok && !errors.Is(err, ErrConfig) {
 			t.Errorf("%v, grace %v: %+v, %v; want %+v, %v", c.ttl, c.grace, got, err, c.want, c.ok)
 		}
@@ -34,6 +35,12 @@ func TestTiming(t *testing.T) {
 // What is accepted holds what it has to, and both cures that an error names
 // work; the least TTL is the least.
 func TestTimingBudget(t *testing.T) {
+	t.Run("direct", func(t *testing.T) { testTimingBudget(t, NewTiming, 1) })
+	t.Run("relayed", func(t *testing.T) { testTimingBudget(t, NewRelayedTiming, 2) })
+}
+
+func testTimingBudget(t *testing.T, newTiming func(ttl, grace time.Duration) (Timing, error), intervals time.Duration) {
+	t.Helper()
 	for _, ttl := range []time.Duration{
 		1, time.Millisecond, 100 * time.Millisecond, 535 * time.Millisecond, 536 * time.Millisecond, 900 * time.Millisecond,
 		2 * time.Second, 3333 * time.Millisecond, 12500 * time.Millisecond, 15 * time.Second, 30 * time.Second, 150 * time.Second,
@@ -42,9 +49,12 @@ func TestTimingBudget(t *testing.T) {
 		for _, grace := range []time.Duration{
 			0, 1, 200 * time.Millisecond, time.Second, 5 * time.Second, 20 * time.Second, 10 * time.Minute, 25 * time.Hour, 365 * 24 * time.Hour,
 		} {
-			timing, err := NewTiming(ttl, grace)
+			timing, err := newTiming(ttl, grace)
 			if err == nil {
-				if need := timing.Interval + 2*timing.Request + timing.Margin + grace; need > ttl {
+				if timing.Interval < timing.Relay {
+					t.Errorf("%v: renewals every %v are closer than %v", ttl, timing.Interval, timing.Relay)
+				}
+				if need := intervals*timing.Interval + 2*timing.Request + timing.Margin + grace; need > ttl {
 					t.Errorf("%v, grace %v: accepted, but needs %v", ttl, grace, need)
 				}
 				continue
@@ -55,20 +65,20 @@ func TestTimingBudget(t *testing.T) {
 				}
 			}
 			least := after(t, err, "--ttl to at least ")
-			if _, err := NewTiming(least, grace); err != nil {
+			if _, err := newTiming(least, grace); err != nil {
 				t.Errorf("%v, grace %v: told to take %v, and then: %v", ttl, grace, least, err)
 			}
-			if _, err := NewTiming(least-100*time.Millisecond, grace); err == nil {
+			if _, err := newTiming(least-100*time.Millisecond, grace); err == nil {
 				t.Errorf("%v, grace %v: told to take %v, but less works", ttl, grace, least)
 			}
 			if !strings.Contains(err.Error(), "--loss-grace to at most") {
-				if _, err := NewTiming(ttl, 0); err == nil {
+				if _, err := newTiming(ttl, 0); err == nil {
 					t.Errorf("%v, grace %v: not told that a shorter grace works", ttl, grace)
 				}
 				continue
 			}
 			most := after(t, err, "--loss-grace to at most ")
-			if _, err := NewTiming(ttl, most); err != nil {
+			if _, err := newTiming(ttl, most); err != nil {
 				t.Errorf("%v, grace %v: told to take grace %v, and then: %v", ttl, grace, most, err)
 			}
 		}
