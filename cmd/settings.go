@@ -32,6 +32,8 @@ type options struct {
 	tlsCA, tlsCert, tlsKey string
 	tlsServerName          string
 	user, passwordFile     string
+	aclTokenFile           string
+	defaultGrace           bool // lossGrace was not given: settings fills it in
 }
 
 // duration is a time.Duration whose error says how to write one.
@@ -73,6 +75,7 @@ func (o *options) bind(f *pflag.FlagSet) {
 	f.StringVar(&o.tlsServerName, "tls-server-name", "", usage["tls-server-name"])
 	f.StringVar(&o.user, "user", "", usage["user"])
 	f.StringVar(&o.passwordFile, "password-file", "", usage["password-file"])
+	f.StringVar(&o.aclTokenFile, "acl-token-file", "", usage["acl-token-file"])
 	for _, name := range []string{"loss-grace", "wait", "label"} {
 		f.Lookup(name).DefValue = "" // no default, or one that its text tells
 	}
@@ -134,9 +137,7 @@ func (o *options) check(f *pflag.FlagSet) error {
 			return usagef("--label %q: write KEY=VALUE, KEY without spaces", key)
 		}
 	}
-	if !f.Changed("loss-grace") {
-		o.lossGrace = min(o.ttl/3, duration(5*time.Second))
-	}
+	o.defaultGrace = !f.Changed("loss-grace")
 	return nil
 }
 
@@ -161,13 +162,15 @@ func (o *options) settings() (lock.Settings, error) {
 	if err != nil {
 		return lock.Settings{}, err
 	}
-	timing, err := lock.NewTiming(time.Duration(o.ttl), time.Duration(o.lossGrace))
-	if err != nil {
-		return lock.Settings{}, err
-	}
-	return stores.Resolve(lock.Settings{
+	s := lock.Settings{
 		URL: u, TLS: o.tls, TLSCA: o.tlsCA, TLSCert: o.tlsCert, TLSKey: o.tlsKey,
-		TLSServerName: o.tlsServerName, User: o.user, PasswordFile: o.passwordFile,
-		DefaultTimeout: timing,
-	})
+		TLSServerName: o.tlsServerName, User: o.user, PasswordFile: o.passwordFile, ACLTokenFile: o.aclTokenFile,
+	}
+	if s.DefaultTimeout, err = stores.Timing(s, time.Duration(o.ttl), time.Duration(o.lossGrace)); err != nil {
+		return s, err
+	}
+	if o.defaultGrace {
+		o.lossGrace = min(o.ttl/3, duration(5*time.Second), duration(s.DefaultTimeout.MostGrace.Truncate(10*time.Millisecond)))
+	}
+	return stores.Resolve(s)
 }

@@ -60,6 +60,7 @@ var usage = map[string]string{
 	"tls-server-name":    "the name that the server's certificate must bear",
 	"user":               "user to log in as; its password comes from --password-file or the store's own variable",
 	"password-file":      "file that holds the password",
+	"acl-token-file":     "file that holds Consul's ACL token",
 }
 
 // narrator writes the events of one run to its log.

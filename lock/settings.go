@@ -23,7 +23,19 @@ type Settings struct {
 	TLSServerName  string `json:",omitempty"`
 	User           string `json:",omitempty"`
 	PasswordFile   string `json:",omitempty"`
+	ACLTokenFile   string `json:",omitempty"` // Consul's
 	DefaultTimeout Timing // bounds requests that belong to no lease yet
+}
+
+// CompleteTLS turns TLS on if any of its files or names is set, and refuses half
+// a pair; variables are those of the ecosystem that the pair may have come from,
+// in brackets, or empty.
+func (s *Settings) CompleteTLS(variables string) error {
+	if (s.TLSCert == "") != (s.TLSKey == "") {
+		return fmt.Errorf("%w: --tls-cert and --tls-key%s belong together: set both or neither", ErrConfig, variables)
+	}
+	s.TLS = s.TLS || s.TLSCA != "" || s.TLSCert != "" || s.TLSServerName != ""
+	return nil
 }
 
 // A URL is a store URL. Unlike net/url it allows several hosts:

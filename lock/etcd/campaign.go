@@ -35,10 +35,10 @@ type campaign struct {
 	tried     bool        // a winning transaction was sent
 	held      lock.Record // what it writes
 	settle    settling
-	announcer announcer
+	announcer *lock.Announcer
 	lookAt    bootclock.Instant
-	pause     *pause // between requests that fail
-	leaseless string // warned of
+	pause     *lock.Pause // between requests that fail
+	leaseless string      // warned of
 
 	events chan event
 	tasks  sync.WaitGroup // until the context of run is done
@@ -57,7 +57,7 @@ type event struct {
 func newCampaign(l *locker, c lock.Candidate, x *session, k *lock.Keeper, ttl time.Duration) *campaign {
 	return &campaign{
 		l: l, c: c, x: x, keeper: k, ttl: ttl,
-		announcer: announcer{notify: c.Notify}, pause: newPause(), events: make(chan event),
+		announcer: lock.NewAnnouncer(c.Notify), pause: lock.NewPause(), events: make(chan event),
 	}
 }
 
@@ -76,12 +76,12 @@ func (a *campaign) wait(ctx context.Context) (*lease, error) {
 		case errors.Is(err, lock.ErrUnavailable) && ctx.Err() == nil:
 			// We have a lease and a place: only their end is a reason to go.
 			a.v.stale = true
-			a.pause.wait(ctx)
+			a.pause.Wait(ctx)
 			continue
 		case err != nil:
 			return nil, err
 		}
-		a.pause = newPause()
+		a.pause = lock.NewPause()
 		a.watch(ctx)
 		if err := a.rest(ctx); err != nil {
 			return nil, err
@@ -114,7 +114,7 @@ func (a *campaign) rest(ctx context.Context) error {
 	if a.v.pred == nil {
 		wake = min(wake, a.settle.until)
 	}
-	wake = a.announcer.announce(a.leader(), wake)
+	wake = a.announcer.Announce(a.leader(), wake)
 	t := time.NewTimer(wake.Until())
 	defer t.Stop()
 	select {

@@ -18,6 +18,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"leaderrun/lock"
+	"leaderrun/lock/transport"
 )
 
 // gRPC writes its own mishaps to standard error, which is the child's.
@@ -32,7 +33,7 @@ func init() {
 type conn struct {
 	endpoint string
 	user     string // logged in as
-	link     *link
+	link     *transport.Link
 	cc       *grpc.ClientConn
 
 	kv    clientv3.KV
@@ -61,12 +62,12 @@ type shaken struct {
 }
 
 func (shaken) ClientHandshake(_ context.Context, _ string, c net.Conn) (net.Conn, credentials.AuthInfo, error) {
-	l, ok := c.(*link)
-	if !ok || l.state == nil {
+	l, ok := c.(*transport.Link)
+	if !ok || l.State() == nil {
 		return nil, nil, errors.New("no TLS")
 	}
 	return c, credentials.TLSInfo{
-		State:          *l.state,
+		State:          *l.State(),
 		CommonAuthInfo: credentials.CommonAuthInfo{SecurityLevel: credentials.PrivacyAndIntegrity},
 	}, nil
 }
@@ -78,9 +79,9 @@ func (shaken) Info() credentials.ProtocolInfo {
 func (s shaken) Clone() credentials.TransportCredentials { return s }
 
 // newConn puts gRPC on the link and logs in. It owns the link.
-func newConn(ctx context.Context, endpoint string, l *link, user, password string) (*conn, error) {
+func newConn(ctx context.Context, endpoint string, d dialer, l *transport.Link, password string) (*conn, error) {
 	creds := insecure.NewCredentials()
-	if l.state != nil {
+	if l.State() != nil {
 		creds = shaken{creds}
 	}
 	var given atomic.Bool
@@ -103,11 +104,11 @@ func newConn(ctx context.Context, endpoint string, l *link, user, password strin
 		_ = l.Close()
 		return nil, fault(lock.ErrConfig, endpoint, "%w", err)
 	}
-	c := &conn{endpoint: endpoint, user: user, link: l, cc: cc}
+	c := &conn{endpoint: endpoint, user: d.Settings.User, link: l, cc: cc}
 	kv := pb.NewKVClient(cc)
 	c.kv, c.lease, c.watch = clientv3.NewKVFromKVClient(kv, nil), pb.NewLeaseClient(cc), pb.NewWatchClient(cc)
 	if err := c.login(ctx, t, password); err != nil {
-		err = c.explain(ctx, err)
+		err = c.explain(ctx, d, err)
 		c.close(true)
 		return nil, err
 	}
@@ -134,10 +135,10 @@ func (c *conn) login(ctx context.Context, t *token, password string) error {
 	return nil
 }
 
-func (c *conn) explain(ctx context.Context, err error) error {
+func (c *conn) explain(ctx context.Context, d dialer, err error) error {
 	st, _ := status.FromError(err)
-	if st.Code() == codes.Unavailable && ctx.Err() == nil && c.link.state == nil && !c.link.heard.Load() && speaksTLS(ctx, c.endpoint) {
-		return errTLS(c.endpoint)
+	if st.Code() == codes.Unavailable && ctx.Err() == nil && c.link.State() == nil && !c.link.Heard() && d.SpeaksTLS(ctx, c.endpoint) {
+		return d.ErrTLS(c.endpoint)
 	}
 	return c.judge(ctx, err).err
 }
@@ -145,7 +146,7 @@ func (c *conn) explain(ctx context.Context, err error) error {
 // close ends the connection and fails what is under way on it.
 func (c *conn) close(abort bool) {
 	if abort {
-		c.link.abort()
+		c.link.Abort()
 	}
 	_ = c.cc.Close()
 	_ = c.link.Close()

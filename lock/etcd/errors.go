@@ -10,6 +10,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"leaderrun/lock"
+	"leaderrun/lock/transport"
 )
 
 var (
@@ -17,29 +18,10 @@ var (
 	errNoAnswer = errors.New("no answer in time")
 )
 
-// A faultError is an error of one of lock's kinds that names the address.
-type faultError struct {
-	kind     error
-	endpoint string
-	why      error
-}
-
-func (e *faultError) Error() string   { return e.kind.Error() + ": " + e.place() }
-func (e *faultError) Unwrap() []error { return []error{e.kind, e.why} }
-func (e *faultError) place() string   { return "etcd at " + e.endpoint + ": " + e.why.Error() }
+const storeName = "etcd" // in errors
 
 func fault(kind error, endpoint, format string, args ...any) error {
-	return &faultError{kind, endpoint, fmt.Errorf(format, args...)}
-}
-
-// kindOf returns lock's kind of the error, nil for none.
-func kindOf(err error) error {
-	for _, kind := range []error{lock.ErrLost, lock.ErrDenied, lock.ErrConfig, lock.ErrHeld, lock.ErrUnavailable} {
-		if errors.Is(err, kind) {
-			return kind
-		}
-	}
-	return nil
+	return transport.NewFault(kind, storeName, endpoint, format, args...)
 }
 
 // A verdict is what a failed request says of its connection.
@@ -53,18 +35,18 @@ type verdict struct {
 // judge turns what gRPC or etcd returned into an error of the kinds in lock.
 // rpctypes.ErrLeaseNotFound is none: only the caller knows what it means.
 func (c *conn) judge(ctx context.Context, err error) verdict {
-	if kindOf(err) != nil {
+	if transport.KindOf(err) != nil {
 		return verdict{err: err}
 	}
 	if cause := ctx.Err(); cause != nil {
 		// Silence says nothing of the server, but a connection on which nothing
 		// comes back may be a black hole for as long as TCP likes.
 		if errors.Is(cause, context.DeadlineExceeded) {
-			return verdict{&faultError{lock.ErrUnavailable, c.endpoint, errNoAnswer}, true}
+			return verdict{fault(lock.ErrUnavailable, c.endpoint, "%w", errNoAnswer), true}
 		}
 		return verdict{err: context.Cause(ctx)}
 	}
-	if err := c.link.refused(c.endpoint); err != nil {
+	if err := c.link.Refused(); err != nil {
 		return verdict{err, true}
 	}
 	var own rpctypes.EtcdError

@@ -59,7 +59,7 @@ func open(s lock.Settings) (*Store, error) {
 	if len(s.URL.Hosts) == 0 || s.URL.Path == "" {
 		return nil, fmt.Errorf("%w: --store: neither host nor prefix", lock.ErrConfig)
 	}
-	d := dialer{s}
+	d := newDialer(s)
 	if err := d.check(); err != nil {
 		return nil, err
 	}
@@ -118,13 +118,13 @@ func (s *Store) request(ctx context.Context, f func(context.Context, *conn) erro
 // persist repeats f until it succeeds, fails for another reason than an
 // unavailable store, or ctx is done.
 func (s *Store) persist(ctx context.Context, f func(context.Context) error) error {
-	pause := newPause()
+	pause := lock.NewPause()
 	for {
 		err := f(ctx)
 		if err == nil || !errors.Is(err, lock.ErrUnavailable) || ctx.Err() != nil {
 			return err
 		}
-		pause.wait(ctx)
+		pause.Wait(ctx)
 	}
 }
 

@@ -96,7 +96,7 @@ func (p *pool) run(r *round, first int) {
 	if c := r.conn; c != nil {
 		p.running.Go(func() {
 			select {
-			case <-c.link.closed: // by the server, perhaps
+			case <-c.link.Closed(): // by the server, perhaps
 			case <-p.ctx.Done():
 			}
 			p.drop(c, false)

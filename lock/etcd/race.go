@@ -11,6 +11,7 @@ import (
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 
 	"leaderrun/lock"
+	"leaderrun/lock/transport"
 )
 
 // A race is one round of dialling: the addresses in turn, and the first member
@@ -158,17 +159,17 @@ func (r *race) failure() error {
 		if err == nil && r.attempts[i].started == 0 {
 			continue
 		}
-		var f *faultError
+		var f *transport.Fault
 		if !errors.As(err, &f) {
-			f = &faultError{kind: lock.ErrUnavailable, endpoint: r.pool.endpoints[i], why: errNoAnswer}
+			f = transport.NewFault(lock.ErrUnavailable, storeName, r.pool.endpoints[i], "%w", errNoAnswer)
 		}
 		if len(r.attempts) == 1 {
 			return f
 		}
-		if kind == nil || errors.Is(f.kind, lock.ErrUnavailable) {
-			kind = f.kind
+		if kind == nil || errors.Is(f.Kind, lock.ErrUnavailable) {
+			kind = f.Kind
 		}
-		whys = append(whys, f.place())
+		whys = append(whys, f.Place())
 	}
 	return fmt.Errorf("%w: %s", kind, strings.Join(whys, "; "))
 }

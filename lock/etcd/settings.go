@@ -2,11 +2,7 @@ package etcd
 
 import (
 	"fmt"
-	"net"
-	"net/netip"
 	"os"
-	"slices"
-	"strconv"
 	"strings"
 
 	"leaderrun/lock"
@@ -32,11 +28,11 @@ func Resolve(s lock.Settings) (lock.Settings, error) {
 		return s, err
 	}
 	s.URL.Hosts = hosts
-	if (s.TLSCert == "") != (s.TLSKey == "") {
-		return s, fmt.Errorf("%w: --tls-cert and --tls-key (ETCDCTL_CERT and ETCDCTL_KEY) belong together: set both or neither", lock.ErrConfig)
+	if err := s.CompleteTLS(" (ETCDCTL_CERT and ETCDCTL_KEY)"); err != nil {
+		return s, err
 	}
-	if s.TLSCA != "" || s.TLSCert != "" || s.TLSServerName != "" {
-		s.TLS = true
+	if s.ACLTokenFile != "" {
+		return s, fmt.Errorf("%w: --acl-token-file is Consul's: etcd takes --user and --password-file", lock.ErrConfig)
 	}
 	if s.User == "" {
 		s.User, _, _ = strings.Cut(os.Getenv("ETCDCTL_USER"), ":")
@@ -44,7 +40,7 @@ func Resolve(s lock.Settings) (lock.Settings, error) {
 	if s.User == "" && s.PasswordFile != "" {
 		return s, fmt.Errorf("%w: --password-file without --user: set --user", lock.ErrConfig)
 	}
-	return s, dialer{s}.check()
+	return s, newDialer(s).check()
 }
 
 // resolveHosts returns the addresses, and takes over what goes with them: an
@@ -74,16 +70,7 @@ func resolveHosts(s *lock.Settings) ([]string, error) {
 			takeVar(&s.TLSKey, "ETCDCTL_KEY")
 		}
 	}
-	var out []string
-	for _, h := range hosts {
-		full, err := canonicalHost(h)
-		if err != nil {
-			return nil, fmt.Errorf("%w: %s: host %q: %w", lock.ErrConfig, from, h, err)
-		}
-		out = append(out, full)
-	}
-	slices.Sort(out)
-	return slices.Compact(out), nil
+	return lock.CanonicalHosts(from, hosts, defaultPort)
 }
 
 func takeVar(field *string, name string) {
@@ -103,23 +90,4 @@ func cutSchemes(list string) (hosts []string, secure, plain bool) {
 		hosts = append(hosts, strings.TrimRight(h, "/"))
 	}
 	return hosts, secure, plain
-}
-
-// canonicalHost writes an address as all candidates write it.
-func canonicalHost(h string) (string, error) {
-	h = strings.ToLower(h)
-	if !strings.Contains(h, ":") {
-		h += ":" + defaultPort
-	}
-	host, port, err := net.SplitHostPort(h)
-	if err != nil || host == "" || strings.ContainsAny(host, "/@ ") {
-		return "", fmt.Errorf("write HOST:PORT, and an IPv6 address as [ADDRESS]:PORT")
-	}
-	if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
-		return "", fmt.Errorf("write HOST:PORT with a port from 1 to 65535")
-	}
-	if addr, err := netip.ParseAddr(host); err == nil {
-		host = addr.String()
-	}
-	return net.JoinHostPort(host, port), nil
 }

@@ -4,11 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/mvccpb"
 	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"leaderrun/lock"
 )
 
 var errCompacted = errors.New("watched revision compacted")
@@ -36,7 +37,7 @@ type watch struct {
 // fails by itself (etcd #8980). Here it ends with the connection, which a
 // renewal that is not answered ends.
 func (s *Store) follow(ctx context.Context, w watch) {
-	pause := newPause()
+	pause := lock.NewPause()
 	for ctx.Err() == nil && !w.done {
 		w.created = false
 		err := s.watchOnce(ctx, &w)
@@ -44,10 +45,10 @@ func (s *Store) follow(ctx context.Context, w watch) {
 			err = s.reread(ctx, &w)
 		}
 		if w.created {
-			pause = newPause()
+			pause = lock.NewPause()
 		}
 		if !w.done && (err != nil || !w.created) {
-			pause.wait(ctx)
+			pause.Wait(ctx)
 		}
 	}
 }
@@ -121,19 +122,4 @@ func (s *Store) reread(ctx context.Context, w *watch) error {
 	w.after = rev
 	w.done = !w.see(kv, rev)
 	return nil
-}
-
-// A pause grows from one failure to the next.
-type pause struct{ next time.Duration }
-
-func newPause() *pause { return &pause{50 * time.Millisecond} }
-
-func (p *pause) wait(ctx context.Context) {
-	t := time.NewTimer(p.next)
-	defer t.Stop()
-	p.next = min(2*p.next, time.Second)
-	select {
-	case <-t.C:
-	case <-ctx.Done():
-	}
 }

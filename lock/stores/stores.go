@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"leaderrun/lock"
 	"leaderrun/lock/etcd"
@@ -18,11 +19,23 @@ type store struct {
 	// resolve fills in what the short forms leave out (native variables,
 	// defaults), so that the URL says where the candidates really meet.
 	resolve func(lock.Settings) (lock.Settings, error)
+	// timing of a lease of that store.
+	timing func(ttl, grace time.Duration) (lock.Timing, error)
 }
 
 var schemes = map[string]store{
-	"file": {file.Open, file.Resolve},
-	"etcd": {etcd.Open, etcd.Resolve},
+	"file": {file.Open, file.Resolve, lock.NewTiming},
+	"etcd": {etcd.Open, etcd.Resolve, lock.NewTiming},
+}
+
+// Timing is how the store's leases are renewed. Errors are of kind
+// lock.ErrConfig.
+func Timing(s lock.Settings, ttl, grace time.Duration) (lock.Timing, error) {
+	st, err := find(s)
+	if err != nil {
+		return lock.Timing{}, err
+	}
+	return st.timing(ttl, grace)
 }
 
 // Resolve completes the settings from the environment and the store's
