@@ -61,10 +61,11 @@ fmt: $(GOLANGCI) ## write the code as lint wants it
 	$(GOLANGCI) fmt ./...
 
 .PHONY: install-tools
-install-tools: ## what the tests need: Debian's packages, an etcd in .cache/bin
+install-tools: ## what the tests need: Debian's packages, etcd and Consul in .cache/bin
 	@scripts/packages ip=iproute2 iptables=iptables nsenter=util-linux \
-		flock=util-linux ps=procps script=bsdutils
-	go run ./scripts/servers/run install etcd
+		flock=util-linux ps=procps script=bsdutils java=default-jre-headless \
+		/usr/share/java/zookeeper.jar=libzookeeper-java
+	for store in etcd consul zookeeper; do go run ./scripts/servers/run install $$store; done
 
 $(GOLANGCI):
 	GOBIN=$(CURDIR)/.cache/bin/tmp CGO_ENABLED=0 go install -trimpath \

@@ -12,6 +12,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 )
 
@@ -112,4 +113,27 @@ func (c certs) clientConfig() (*tls.Config, error) {
 	pool := x509.NewCertPool()
 	pool.AppendCertsFromPEM(data)
 	return &tls.Config{RootCAs: pool, Certificates: []tls.Certificate{pair}}, nil
+}
+
+// scheme is that of the URLs of servers that speak HTTP.
+func (c certs) scheme() string {
+	if c.ca == "" {
+		return "http"
+	}
+	return "https"
+}
+
+// keyStore is the file in which Java wants the server's key and certificate together.
+func (c certs) keyStore() string { return strings.TrimSuffix(c.serverCert, ".pem") + "-store.pem" }
+
+func (c certs) writeKeyStore() error {
+	key, err := os.ReadFile(c.serverKey)
+	if err != nil {
+		return err
+	}
+	cert, err := os.ReadFile(c.serverCert)
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(c.keyStore(), append(key, cert...), 0o600)
 }

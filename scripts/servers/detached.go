@@ -14,18 +14,43 @@ import (
 // StartDetachedEtcd is RunEtcd for a cluster that is to outlive this process. o.Dir
 // remembers what was started, for StopDetached.
 func StartDetachedEtcd(ctx context.Context, o EtcdOptions) (*Etcd, error) {
-	if o.Dir == "" {
-		return nil, errors.New("a server that is left running needs a directory")
-	}
-	running, err := recorded(o.Dir)
-	if err != nil {
+	if err := mayDetach(o.Dir); err != nil {
 		return nil, err
-	}
-	if len(running) > 0 {
-		return nil, fmt.Errorf("servers started earlier still run in %s: stop them first", o.Dir)
 	}
 	o.detached = true
 	return RunEtcd(ctx, o)
+}
+
+// StartDetachedConsul is RunConsul in the same way.
+func StartDetachedConsul(ctx context.Context, o ConsulOptions) (*Consul, error) {
+	if err := mayDetach(o.Dir); err != nil {
+		return nil, err
+	}
+	o.detached = true
+	return RunConsul(ctx, o)
+}
+
+// StartDetachedZooKeeper is RunZooKeeper in the same way.
+func StartDetachedZooKeeper(ctx context.Context, o ZooKeeperOptions) (*ZooKeeper, error) {
+	if err := mayDetach(o.Dir); err != nil {
+		return nil, err
+	}
+	o.detached = true
+	return RunZooKeeper(ctx, o)
+}
+
+func mayDetach(dir string) error {
+	if dir == "" {
+		return errors.New("a server that is left running needs a directory")
+	}
+	running, err := recorded(dir)
+	if err != nil {
+		return err
+	}
+	if len(running) > 0 {
+		return fmt.Errorf("servers started earlier still run in %s: stop them first", dir)
+	}
+	return nil
 }
 
 // pidFile holds a line for each process: its number, and what tells it from a

@@ -2,6 +2,7 @@ package servers
 
 import (
 	"bufio"
+	"context"
 	"fmt"
 	"os"
 	"os/exec"
@@ -24,11 +25,8 @@ func TestMain(m *testing.M) {
 }
 
 func orphan() {
-	e := &Etcd{dir: os.Getenv(orphanEnv), o: EtcdOptions{Host: "127.0.0.1", Nodes: 1}}
-	if err := e.layOut(); err != nil {
-		panic(err)
-	}
-	if err := e.start(0); err != nil {
+	e := newEtcd(EtcdOptions{Dir: os.Getenv(orphanEnv)})
+	if err := e.runOnce(context.Background()); err != nil {
 		panic(err)
 	}
 	fmt.Println(e.Pid(0))

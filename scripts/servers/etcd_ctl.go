@@ -3,9 +3,7 @@ package servers
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"os/exec"
 	"strings"
@@ -58,8 +56,11 @@ func (e *Etcd) ctl(env []string, input string, args ...string) (string, error) {
 	return out.String(), nil
 }
 
-// enableAuth makes the user a second root: etcd insists on one that is called so.
-func (e *Etcd) enableAuth() error {
+// setUp makes the user a second root: etcd insists on one that is called so.
+func (e *Etcd) setUp() error {
+	if e.o.User == "" {
+		return nil
+	}
 	users := []string{"root"}
 	if e.o.User != "root" {
 		users = append(users, e.o.User)
@@ -77,85 +78,21 @@ func (e *Etcd) enableAuth() error {
 	return err
 }
 
-// Leader returns the node that leads the cluster, waiting for an election that is
-// under way. A leader that is down or paused is none.
-func (e *Etcd) Leader() (int, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
-	defer cancel()
-	for {
-		for i := range e.nodes {
-			if e.leads(ctx, i) {
-				return i, nil
-			}
-		}
-		if err := pause(ctx, 50*time.Millisecond); err != nil {
-			return 0, errors.New("find etcd's leader: no node says that it leads")
-		}
-	}
-}
-
-func (e *Etcd) leads(ctx context.Context, i int) bool {
-	if !e.awake(i) {
-		return false
-	}
-	metrics, err := e.get(ctx, i, "/metrics")
+func (e *Etcd) leads(ctx context.Context, n *node) bool {
+	metrics, err := e.get(ctx, n, "/metrics")
 	return err == nil && strings.Contains(metrics, "\netcd_server_is_leader 1\n")
 }
 
-// awaitHealthy waits until the node answers a linearizable read.
-func (e *Etcd) awaitHealthy(ctx context.Context, i int) error {
-	n := e.nodes[i]
-	for {
-		_, err := e.get(ctx, i, "/health")
-		if err == nil {
-			return nil
-		}
-		if !e.up(i) {
-			tail := n.logTail()
-			if strings.Contains(tail, "address already in use") {
-				return errPortTaken
-			}
-			return fmt.Errorf("%s ended:\n%s", n.name, tail)
-		}
-		if pause(ctx, 20*time.Millisecond) != nil {
-			return fmt.Errorf("%s is not healthy: %w\n%s", n.name, err, n.logTail())
-		}
-	}
+// healthy answers by a linearizable read.
+func (e *Etcd) healthy(ctx context.Context, n *node) error {
+	_, err := e.get(ctx, n, "/health")
+	return err
 }
 
-func (e *Etcd) get(ctx context.Context, i int, path string) (string, error) {
-	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
-	defer cancel()
-	tlsConfig, err := e.certs.clientConfig()
-	if err != nil {
-		return "", err
+func (e *Etcd) get(ctx context.Context, n *node, path string) (string, error) {
+	status, body, err := e.http(ctx, http.MethodGet, n, path, nil, nil)
+	if err == nil && status != http.StatusOK {
+		err = fmt.Errorf("%s: status %d: %s", path, status, body)
 	}
-	// A connection for each request: nodes come and go.
-	tr := &http.Transport{TLSClientConfig: tlsConfig, DisableKeepAlives: true}
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, e.scheme()+"://"+e.nodes[i].addr+path, nil)
-	if err != nil {
-		return "", err
-	}
-	resp, err := tr.RoundTrip(req)
-	if err != nil {
-		return "", err
-	}
-	defer resp.Body.Close()
-	body, err := io.ReadAll(resp.Body)
-	if err == nil && resp.StatusCode != http.StatusOK {
-		err = fmt.Errorf("%s: %s: %s", path, resp.Status, body)
-	}
-	return string(body), err
-}
-
-// pause waits between two looks at something that gives no notice.
-func pause(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
+	return body, err
 }

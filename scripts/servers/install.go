@@ -19,6 +19,7 @@ type tool struct{ name, pkg string }
 // tools are what Install builds, by store. The module that pins their versions
 // is the directory of the store's name beside this file.
 var tools = map[string][]tool{
+	"consul": {{"consul", "github.com/hashicorp/consul"}},
 	"etcd": {
 		{"etcd", "go.etcd.io/etcd/server/v3"},
 		{"etcdctl", "go.etcd.io/etcd/etcdctl/v3"},
@@ -26,8 +27,12 @@ var tools = map[string][]tool{
 }
 
 // Install builds a store's programs into .cache/bin, unless those of the pinned
-// version are there. Any number of processes may call it at once.
+// version are there. Any number of processes may call it at once. ZooKeeper it only
+// looks for: its package and Java's are scripts/packages' to install.
 func Install(ctx context.Context, store string) error {
+	if store == "zookeeper" {
+		return findZooKeeper()
+	}
 	list, ok := tools[store]
 	if !ok {
 		return fmt.Errorf("install %s: unknown server", store)

@@ -13,10 +13,14 @@ import (
 // its server is down any outgoing connection may take it, and the restart fails.
 const firstPort, lastPort = 20000, 31999
 
+// A port is reserved by a UDP socket so far below it: not of its own number, at
+// which Consul gossips.
+const reservation = 12000
+
 // reservePorts finds n TCP ports on which nothing listens at host, and keeps other
 // test processes off them until release is called, also while their server is
-// down. The reservation is a UDP socket of the same number: the kernel ends it
-// with the process, and no etcd wants it.
+// down. The reservation is a UDP socket of another number: the kernel ends it
+// with the process, and no server wants it.
 //
 // Programs that know nothing of this may still take one: callers try again.
 func reservePorts(host string, n int) (ports []int, release func(), err error) {
@@ -28,7 +32,7 @@ func reservePorts(host string, n int) (ports []int, release func(), err error) {
 	}
 	for range 1000 {
 		port := firstPort + rand.IntN(lastPort-firstPort+1)
-		c, err := net.ListenPacket("udp4", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
+		c, err := net.ListenPacket("udp4", net.JoinHostPort("127.0.0.1", strconv.Itoa(port-reservation)))
 		if err != nil {
 			continue // another test's
 		}

@@ -8,7 +8,7 @@
 // temporary directory) the next run removes or the system does.
 //
 // It is no part of leaderrun and promises nothing to a production system:
-// certificates are made on the fly, peers talk in clear text on loopback.
+// certificates are made on the fly, peers talk in clear text.
 package servers
 
 import (
@@ -32,9 +32,12 @@ const RequireEnv = "LEADERRUN_TEST_REQUIRE"
 // needs says for each name that Require knows how to find out whether it is
 // there. Each is asked once per process.
 var needs = map[string]func() error{
-	"file":  func() error { return nil },
-	"etcd":  sync.OnceValue(func() error { return installWithin(10*time.Minute, "etcd") }),
-	"netns": sync.OnceValue(probeNetns),
+	"file": func() error { return nil },
+	"etcd": sync.OnceValue(func() error { return installWithin(10*time.Minute, "etcd") }),
+	// Alone on two processors it takes four minutes, unless Go's build cache has it.
+	"consul":    sync.OnceValue(func() error { return installWithin(20*time.Minute, "consul") }),
+	"zookeeper": sync.OnceValue(findZooKeeper),
+	"netns":     sync.OnceValue(probeNetns),
 }
 
 // Require skips the test, giving the reason, where `what` is not to be had on
@@ -101,7 +104,7 @@ func Bin(name string) (string, error) {
 	}
 	path := filepath.Join(root, ".cache", "bin", name)
 	if _, err := os.Stat(path); errors.Is(err, os.ErrNotExist) {
-		return "", fmt.Errorf("%s is not installed: go run ./scripts/servers/run install etcd", name)
+		return "", fmt.Errorf("%s is not installed: make install-tools", name)
 	} else if err != nil {
 		return "", err
 	}

@@ -1,8 +1,8 @@
 // Command run installs, starts and stops the servers that leaderrun is tried
 // against, for people and for shell scripts:
 //
-//	go run ./scripts/servers/run install etcd
-//	go run ./scripts/servers/run start etcd [--nodes N] --dir DIR
+//	go run ./scripts/servers/run install etcd|consul|zookeeper
+//	go run ./scripts/servers/run start etcd|consul|zookeeper [--nodes N] --dir DIR
 //	go run ./scripts/servers/run stop --dir DIR
 //
 // start leaves the servers running and prints, as the last line of standard output,
@@ -21,8 +21,8 @@ import (
 	"leaderrun/scripts/servers"
 )
 
-const usage = `usage: run install etcd
-       run start etcd [--nodes N] --dir DIR
+const usage = `usage: run install etcd|consul|zookeeper
+       run start etcd|consul|zookeeper [--nodes N] --dir DIR
        run stop --dir DIR`
 
 func main() {
@@ -49,13 +49,33 @@ func run(ctx context.Context, args []string) error {
 	switch {
 	case verb == "install" && len(args) == 0:
 		return servers.Install(ctx, store)
-	case verb == "start" && store == "etcd":
-		return startEtcd(ctx, args)
+	case verb == "start" && starts[store] != nil:
+		return start(ctx, store, args)
 	}
 	return errors.New(usage)
 }
 
-func startEtcd(ctx context.Context, args []string) error {
+// starts are the stores; each function returns the URL.
+var starts = map[string]func(ctx context.Context, nodes int, dir string) (string, error){
+	"etcd": func(ctx context.Context, nodes int, dir string) (string, error) {
+		return url(servers.StartDetachedEtcd(ctx, servers.EtcdOptions{Nodes: nodes, Dir: dir}))
+	},
+	"consul": func(ctx context.Context, nodes int, dir string) (string, error) {
+		return url(servers.StartDetachedConsul(ctx, servers.ConsulOptions{Nodes: nodes, Dir: dir}))
+	},
+	"zookeeper": func(ctx context.Context, nodes int, dir string) (string, error) {
+		return url(servers.StartDetachedZooKeeper(ctx, servers.ZooKeeperOptions{Nodes: nodes, Dir: dir}))
+	},
+}
+
+func url(c interface{ URL() string }, err error) (string, error) {
+	if err != nil {
+		return "", err
+	}
+	return c.URL(), nil
+}
+
+func start(ctx context.Context, store string, args []string) error {
 	flags := flag.NewFlagSet("start", flag.ContinueOnError)
 	nodes := flags.Int("nodes", 1, "how many")
 	dir := flags.String("dir", "", "where data, logs and process ids go")
@@ -63,16 +83,16 @@ func startEtcd(ctx context.Context, args []string) error {
 		return err
 	}
 	// The installation takes as long as it takes; the start is bounded.
-	if err := servers.Install(ctx, "etcd"); err != nil {
+	if err := servers.Install(ctx, store); err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
-	e, err := servers.StartDetachedEtcd(ctx, servers.EtcdOptions{Nodes: *nodes, Dir: *dir})
+	u, err := starts[store](ctx, *nodes, *dir)
 	if err != nil {
 		return err
 	}
-	fmt.Println(e.URL())
+	fmt.Println(u)
 	return nil
 }
 

@@ -1,0 +1,118 @@
+package servers
+
+import (
+	"context"
+	"crypto/sha1"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"strings"
+	"time"
+
+	"github.com/go-zookeeper/zk"
+)
+
+// Admin returns a connection over which everything is allowed, whatever the ACLs
+// say. It waits until there is a session; the caller closes it.
+func (z *ZooKeeper) Admin() (*zk.Conn, error) {
+	var list []string
+	for _, n := range z.nodes {
+		list = append(list, n.at(zkPlain))
+	}
+	conn, events, err := zk.Connect(list, 10*time.Second, zk.WithLogger(silent{}))
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	for {
+		select {
+		case e := <-events:
+			if e.State != zk.StateHasSession {
+				continue
+			}
+			if err := conn.AddAuth("digest", []byte("super:"+z.super)); err != nil {
+				conn.Close()
+				return nil, fmt.Errorf("administrate zookeeper: %w", err)
+			}
+			return conn, nil
+		case <-ctx.Done():
+			conn.Close()
+			return nil, fmt.Errorf("administrate zookeeper: %w", ctx.Err())
+		}
+	}
+}
+
+type silent struct{}
+
+func (silent) Printf(string, ...any) {}
+
+// setUp leaves the root to one user. ZooKeeper checks the parent's ACL for a new
+// node, so that nobody else gets a foothold.
+func (z *ZooKeeper) setUp() error {
+	if z.o.User == "" {
+		return nil
+	}
+	conn, err := z.Admin()
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	_, err = conn.SetACL("/", zk.DigestACL(zk.PermAll, z.o.User, z.o.Password), -1)
+	return err
+}
+
+// digest is how ZooKeeper writes a password down: an identity, not a secret's
+// safekeeping.
+func digest(user, password string) string {
+	sum := sha1.Sum([]byte(user + ":" + password))
+	return user + ":" + base64.StdEncoding.EncodeToString(sum[:])
+}
+
+func (z *ZooKeeper) leads(ctx context.Context, n *node) bool {
+	mode, err := z.mode(ctx, n)
+	return err == nil && (mode == "leader" || mode == "standalone")
+}
+
+func (z *ZooKeeper) healthy(ctx context.Context, n *node) error {
+	_, err := z.mode(ctx, n)
+	return err
+}
+
+// mode is what the node says it is: leader, follower, standalone. One that has no
+// majority, or has not caught up with it yet, says none.
+func (z *ZooKeeper) mode(ctx context.Context, n *node) (string, error) {
+	answer, err := z.word(ctx, n, "srvr")
+	if err != nil {
+		return "", err
+	}
+	for line := range strings.Lines(answer) {
+		if mode, ok := strings.CutPrefix(line, "Mode: "); ok {
+			return strings.TrimSpace(mode), nil
+		}
+	}
+	return "", errors.New(strings.TrimSpace(answer))
+}
+
+// word sends one of ZooKeeper's four-letter words.
+func (z *ZooKeeper) word(ctx context.Context, n *node, word string) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
+	var dialer net.Dialer
+	conn, err := dialer.DialContext(ctx, "tcp", n.at(zkPlain))
+	if err != nil {
+		return "", err
+	}
+	defer conn.Close()
+	deadline, _ := ctx.Deadline()
+	if err := conn.SetDeadline(deadline); err != nil {
+		return "", err
+	}
+	if _, err := io.WriteString(conn, word); err != nil {
+		return "", err
+	}
+	answer, err := io.ReadAll(conn)
+	return string(answer), err
+}
