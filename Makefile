@@ -65,7 +65,7 @@ install-tools: ## what the tests need: Debian's packages, etcd and Consul in .ca
 	@scripts/packages ip=iproute2 iptables=iptables nsenter=util-linux \
 		flock=util-linux ps=procps script=bsdutils java=default-jre-headless \
 		/usr/share/java/zookeeper.jar=libzookeeper-java
-	for store in etcd consul zookeeper; do go run ./scripts/servers/run install $$store; done
+	for store in etcd consul; do go run ./scripts/servers/run install $$store; done
 
 $(GOLANGCI):
 	GOBIN=$(CURDIR)/.cache/bin/tmp CGO_ENABLED=0 go install -trimpath \

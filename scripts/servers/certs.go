@@ -8,6 +8,7 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
+	"fmt"
 	"math/big"
 	"net"
 	"os"
@@ -16,17 +17,29 @@ import (
 	"time"
 )
 
+// ServerCert says what is wrong with the certificate that the servers show. Their
+// own tools overlook it.
+type ServerCert string
+
+// What a client must refuse.
+const (
+	ServerCertExpired    ServerCert = "expired"
+	ServerCertOtherHost  ServerCert = "other-host"
+	ServerCertSelfSigned ServerCert = "self-signed"
+)
+
 // certs are the files of an authority made for one cluster, and of what it
 // signed. The zero value stands for a cluster without TLS.
 type certs struct {
 	ca                    string
 	serverCert, serverKey string
 	clientCert, clientKey string
+	flaw                  ServerCert
 }
 
-// newCerts writes a server's certificate for host and loopback and a client's for
-// the user; without a user it bears a name that etcd does not know.
-func newCerts(dir, host, user string) (certs, error) {
+// newCerts writes a server's certificate for the hosts and loopback and a client's
+// for the user; without a user it bears a name that etcd does not know.
+func newCerts(dir string, hosts []string, user string, flaw ServerCert) (certs, error) {
 	if user == "" {
 		user = "leaderrun"
 	}
@@ -34,6 +47,7 @@ func newCerts(dir, host, user string) (certs, error) {
 		ca:         filepath.Join(dir, "ca.pem"),
 		serverCert: filepath.Join(dir, "server.pem"), serverKey: filepath.Join(dir, "server-key.pem"),
 		clientCert: filepath.Join(dir, "client.pem"), clientKey: filepath.Join(dir, "client-key.pem"),
+		flaw: flaw,
 	}
 	ca := template("leaderrun test authority", 1)
 	ca.IsCA, ca.BasicConstraintsValid, ca.KeyUsage = true, true, x509.KeyUsageCertSign
@@ -41,23 +55,40 @@ func newCerts(dir, host, user string) (certs, error) {
 	if err != nil {
 		return c, err
 	}
-	server := template("etcd", 2)
-	server.DNSNames = []string{"localhost"}
-	server.IPAddresses = []net.IP{net.IPv4(127, 0, 0, 1), net.IPv6loopback}
-	if ip := net.ParseIP(host); ip != nil {
-		server.IPAddresses = append(server.IPAddresses, ip)
-	} else {
-		server.DNSNames = append(server.DNSNames, host)
-	}
-	// etcd's gateway calls its own server, with the server's certificate.
-	server.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth}
-	if _, err := sign(server, ca, caKey, c.serverCert, c.serverKey); err != nil {
+	if err := c.signServer(ca, caKey, hosts); err != nil {
 		return c, err
 	}
 	client := template(user, 3)
 	client.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}
 	_, err = sign(client, ca, caKey, c.clientCert, c.clientKey)
 	return c, err
+}
+
+func (c certs) signServer(ca *x509.Certificate, caKey *ecdsa.PrivateKey, hosts []string) error {
+	server := template("server", 2)
+	hosts = append([]string{"localhost", "127.0.0.1", "::1"}, hosts...)
+	switch c.flaw {
+	case "":
+	case ServerCertExpired:
+		server.NotAfter = time.Now().Add(-time.Minute)
+	case ServerCertOtherHost:
+		hosts = []string{"elsewhere.example", "192.0.2.1"}
+	case ServerCertSelfSigned:
+		ca, caKey = server, nil
+	default:
+		return fmt.Errorf("a server's certificate cannot be %q", c.flaw)
+	}
+	for _, host := range hosts {
+		if ip := net.ParseIP(host); ip != nil {
+			server.IPAddresses = append(server.IPAddresses, ip)
+		} else {
+			server.DNSNames = append(server.DNSNames, host)
+		}
+	}
+	// etcd's gateway calls its own server, with the server's certificate.
+	server.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth}
+	_, err := sign(server, ca, caKey, c.serverCert, c.serverKey)
+	return err
 }
 
 func template(name string, serial int64) *x509.Certificate {
@@ -112,7 +143,10 @@ func (c certs) clientConfig() (*tls.Config, error) {
 	}
 	pool := x509.NewCertPool()
 	pool.AppendCertsFromPEM(data)
-	return &tls.Config{RootCAs: pool, Certificates: []tls.Certificate{pair}}, nil
+	return &tls.Config{
+		RootCAs: pool, Certificates: []tls.Certificate{pair},
+		InsecureSkipVerify: c.flaw != "",
+	}, nil
 }
 
 // scheme is that of the URLs of servers that speak HTTP.

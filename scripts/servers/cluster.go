@@ -170,6 +170,15 @@ func (c *cluster) makeNodes() error {
 	return nil
 }
 
+func (c *cluster) makeCerts(user string, flaw ServerCert) (err error) {
+	var hosts []string
+	for _, n := range c.nodes {
+		hosts = append(hosts, n.host)
+	}
+	c.certs, err = newCerts(c.dir, hosts, user, flaw)
+	return err
+}
+
 // removeData makes way for another try with other ports.
 func (c *cluster) removeData() error {
 	var errs []error

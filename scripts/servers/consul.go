@@ -18,8 +18,9 @@ type ConsulOptions struct {
 	Host   string // the address that clients reach it at: 127.0.0.1 if not set
 	Dir    string // for data, logs and certificates, without an earlier cluster's: a temporary one if not set
 
-	TLS bool // clients must speak it, and show a certificate of the same authority
-	ACL bool // without a token nothing is allowed
+	TLS        bool       // clients must speak it, and show a certificate of the same authority
+	ServerCert ServerCert // what is wrong with their own; nothing if not set
+	ACL        bool       // without a token nothing is allowed
 
 	MinTTL time.Duration // of sessions; Consul's own 10 s if not set
 	Args   []string      // further flags for each agent, the last word: "-log-level=debug"
@@ -73,7 +74,7 @@ func (c *Consul) layOut() error {
 		return err
 	}
 	if c.o.TLS {
-		if c.certs, err = newCerts(c.dir, c.host, ""); err != nil {
+		if err := c.makeCerts("", c.o.ServerCert); err != nil {
 			return err
 		}
 	}

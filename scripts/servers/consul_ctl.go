@@ -42,6 +42,9 @@ func (c *Consul) CtlEnv() []string {
 		env = append(env, "CONSUL_CACERT="+c.certs.ca,
 			"CONSUL_CLIENT_CERT="+c.certs.clientCert, "CONSUL_CLIENT_KEY="+c.certs.clientKey)
 	}
+	if c.certs.flaw != "" {
+		env = append(env, "CONSUL_HTTP_SSL_VERIFY=false")
+	}
 	if c.token != "" {
 		env = append(env, "CONSUL_HTTP_TOKEN="+c.token)
 	}

@@ -1,8 +1,10 @@
 package servers
 
 import (
+	"net/http"
 	"strings"
 	"testing"
+	"time"
 )
 
 func TestConsulSurvivesItsLeader(t *testing.T) {
@@ -51,6 +53,53 @@ func TestConsulAgentRestartsInPlace(t *testing.T) {
 	if got := getConsul(t, c, "key"); got != "key" {
 		t.Errorf("the value is %q after the restart", got)
 	}
+}
+
+func TestConsulACL(t *testing.T) {
+	c := StartConsul(t, ConsulOptions{ACL: true, TLS: true, Agents: 1})
+	putConsul(t, c, "leaderrun/key")
+	accessor, secret, err := c.NewToken(`key_prefix "leaderrun/" { policy = "read" }`)
+	must(t, err)
+	for name, try := range map[string]struct {
+		token, key string
+		want       int
+	}{
+		"no token":      {"", "leaderrun/key", http.StatusForbidden},
+		"unknown token": {newUUID(), "leaderrun/key", http.StatusForbidden},
+		"token":         {secret, "leaderrun/key", http.StatusOK},
+		"other key":     {secret, "elsewhere", http.StatusForbidden},
+	} {
+		for i, n := range c.nodes { // the client agent last
+			if got := tryConsul(t, c, n, try.token, try.key); got != try.want {
+				t.Errorf("%s at %d: status %d, not %d", name, i, got, try.want)
+			}
+		}
+	}
+	must(t, c.DeleteToken(accessor))
+	if got := tryConsul(t, c, c.nodes[0], secret, "leaderrun/key"); got != http.StatusForbidden {
+		t.Errorf("a deleted token: status %d", got)
+	}
+	must(t, c.Kill(0))
+	must(t, c.Restart(0))
+	putConsul(t, c, "leaderrun/key")
+}
+
+func TestConsulMinTTL(t *testing.T) {
+	for ttl, want := range map[time.Duration]bool{0: false, time.Second: true} {
+		c := StartConsul(t, ConsulOptions{MinTTL: ttl})
+		err := c.call(t.Context(), c.nodes[0], "PUT", "/v1/session/create", map[string]any{"TTL": "2s"}, nil)
+		if (err == nil) != want {
+			t.Errorf("a session of 2 s with a least TTL of %v: %v", ttl, err)
+		}
+	}
+}
+
+func tryConsul(t *testing.T, c *Consul, n *node, token, key string) int {
+	t.Helper()
+	header := http.Header{"X-Consul-Token": {token}}
+	status, _, err := c.http(t.Context(), "GET", n, "/v1/kv/"+key, header, nil)
+	must(t, err)
+	return status
 }
 
 func putConsul(t *testing.T, c *Consul, key string) {

@@ -14,8 +14,9 @@ type EtcdOptions struct {
 	Host  string // the address that clients reach it at: 127.0.0.1 if not set
 	Dir   string // for data, logs and certificates, without an earlier cluster's: a temporary one if not set
 
-	TLS            bool   // clients must speak it, and show a certificate of the same authority
-	User, Password string // if set, nobody else may do anything
+	TLS            bool       // clients must speak it, and show a certificate of the same authority
+	ServerCert     ServerCert // what is wrong with their own; nothing if not set
+	User, Password string     // if set, nobody else may do anything
 
 	Fast bool     // do not sync to disk: never where time is measured
 	Args []string // further flags for etcd, the last word: "--auth-token-ttl=2"
@@ -67,7 +68,7 @@ func (e *Etcd) layOut() error {
 		return err
 	}
 	if e.o.TLS {
-		if e.certs, err = newCerts(e.dir, e.host, e.o.User); err != nil {
+		if err := e.makeCerts(e.o.User, e.o.ServerCert); err != nil {
 			return err
 		}
 	}

@@ -36,6 +36,9 @@ func (e *Etcd) anonymousEnv() []string {
 		env = append(env, "ETCDCTL_CACERT="+e.certs.ca,
 			"ETCDCTL_CERT="+e.certs.clientCert, "ETCDCTL_KEY="+e.certs.clientKey)
 	}
+	if e.certs.flaw != "" {
+		env = append(env, "ETCDCTL_INSECURE_SKIP_TLS_VERIFY=true")
+	}
 	return env
 }
 

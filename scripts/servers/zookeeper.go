@@ -18,8 +18,9 @@ type ZooKeeperOptions struct {
 	Host  string // the address that clients reach it at: 127.0.0.1 if not set
 	Dir   string // for data, logs and certificates, without an earlier cluster's: a temporary one if not set
 
-	TLS            bool   // Endpoints speak it, and want a certificate of the same authority
-	User, Password string // if set, nobody else may do anything below "/": scheme digest
+	TLS            bool       // clients must speak it, and show a certificate of the same authority
+	ServerCert     ServerCert // what is wrong with their own; nothing if not set
+	User, Password string     // if set, nobody else may do anything below "/": scheme digest
 
 	Tick time.Duration // the unit of all its times; 2 s if not set, as in ZooKeeper's example
 	Fast bool          // do not sync to disk: never where time is measured
@@ -36,11 +37,9 @@ type ZooKeeper struct {
 	super string // the password of the user who may do everything
 }
 
-// A node's ports, by index. The plain one is there with TLS too, for its
-// administrator.
+// A node's ports, by index.
 const (
-	zkPlain = iota
-	zkSecure
+	zkClient = iota
 	zkQuorum
 	zkElection
 	zkPorts
@@ -67,7 +66,7 @@ func RunZooKeeper(ctx context.Context, o ZooKeeperOptions) (*ZooKeeper, error) {
 
 func (z *ZooKeeper) layOut() (err error) {
 	if z.o.TLS {
-		if z.certs, err = newCerts(z.dir, z.host, ""); err != nil {
+		if err := z.makeCerts("", z.o.ServerCert); err != nil {
 			return err
 		}
 		if err := z.certs.writeKeyStore(); err != nil {
@@ -75,9 +74,6 @@ func (z *ZooKeeper) layOut() (err error) {
 		}
 	}
 	for i, n := range z.nodes {
-		if z.o.TLS {
-			n.addr = n.at(zkSecure)
-		}
 		id := strconv.Itoa(i + 1)
 		if err := os.WriteFile(filepath.Join(n.data, "myid"), []byte(id), 0o600); err != nil {
 			return err
@@ -104,8 +100,6 @@ func (z *ZooKeeper) config(n *node) []string {
 		"initLimit=10",
 		"syncLimit=5",
 		"dataDir=" + n.data,
-		fmt.Sprintf("clientPort=%d", n.ports[zkPlain]),
-		"clientPortAddress=" + n.host,
 		"admin.enableServer=false",
 		"4lw.commands.whitelist=*",
 		"DigestAuthenticationProvider.superDigest=" + digest("super", z.super),
@@ -118,13 +112,15 @@ func (z *ZooKeeper) config(n *node) []string {
 	}
 	if z.o.TLS {
 		conf = append(conf,
-			fmt.Sprintf("secureClientPort=%d", n.ports[zkSecure]),
+			fmt.Sprintf("secureClientPort=%d", n.ports[zkClient]),
 			"secureClientPortAddress="+n.host,
 			"serverCnxnFactory=org.apache.zookeeper.server.NettyServerCnxnFactory",
 			"ssl.clientAuth=need",
 			"ssl.keyStore.type=PEM", "ssl.keyStore.location="+z.certs.keyStore(),
 			"ssl.trustStore.type=PEM", "ssl.trustStore.location="+z.certs.ca,
 		)
+	} else {
+		conf = append(conf, fmt.Sprintf("clientPort=%d", n.ports[zkClient]), "clientPortAddress="+n.host)
 	}
 	if z.o.Fast {
 		conf = append(conf, "forceSync=no")

@@ -3,6 +3,7 @@ package servers
 import (
 	"context"
 	"crypto/sha1"
+	"crypto/tls"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -17,11 +18,12 @@ import (
 // Admin returns a connection over which everything is allowed, whatever the ACLs
 // say. It waits until there is a session; the caller closes it.
 func (z *ZooKeeper) Admin() (*zk.Conn, error) {
-	var list []string
-	for _, n := range z.nodes {
-		list = append(list, n.at(zkPlain))
-	}
-	conn, events, err := zk.Connect(list, 10*time.Second, zk.WithLogger(silent{}))
+	conn, events, err := zk.Connect(z.Endpoints(), 10*time.Second, zk.WithLogger(silent{}), zk.WithDialer(
+		func(_, addr string, timeout time.Duration) (net.Conn, error) {
+			ctx, cancel := context.WithTimeout(context.Background(), timeout)
+			defer cancel()
+			return z.dial(ctx, addr)
+		}))
 	if err != nil {
 		return nil, err
 	}
@@ -100,8 +102,7 @@ func (z *ZooKeeper) mode(ctx context.Context, n *node) (string, error) {
 func (z *ZooKeeper) word(ctx context.Context, n *node, word string) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
-	var dialer net.Dialer
-	conn, err := dialer.DialContext(ctx, "tcp", n.at(zkPlain))
+	conn, err := z.dial(ctx, n.addr)
 	if err != nil {
 		return "", err
 	}
@@ -115,4 +116,15 @@ func (z *ZooKeeper) word(ctx context.Context, n *node, word string) (string, err
 	}
 	answer, err := io.ReadAll(conn)
 	return string(answer), err
+}
+
+func (z *ZooKeeper) dial(ctx context.Context, addr string) (net.Conn, error) {
+	cfg, err := z.certs.clientConfig()
+	if err != nil {
+		return nil, err
+	}
+	if cfg == nil {
+		return new(net.Dialer).DialContext(ctx, "tcp", addr)
+	}
+	return (&tls.Dialer{Config: cfg}).DialContext(ctx, "tcp", addr)
 }

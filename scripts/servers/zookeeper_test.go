@@ -1,7 +1,10 @@
 package servers
 
 import (
+	"errors"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/go-zookeeper/zk"
 )
@@ -52,6 +55,41 @@ func TestZooKeeperRestartsInPlace(t *testing.T) {
 	}
 	if got := getZK(t, z, "/key"); got != "/key" {
 		t.Errorf("the value is %q after the restart", got)
+	}
+}
+
+func TestZooKeeperAuth(t *testing.T) {
+	z := StartZooKeeper(t, ZooKeeperOptions{User: "app", Password: "s3cret"})
+	putZK(t, z, "/admin")
+	for password, want := range map[string]error{"": zk.ErrNoAuth, "wrong": zk.ErrNoAuth, "s3cret": nil} {
+		conn, _, err := zk.Connect(z.Endpoints(), 10*time.Second, zk.WithLogger(silent{}))
+		must(t, err)
+		defer conn.Close()
+		if password != "" {
+			must(t, conn.AddAuth("digest", []byte("app:"+password)))
+		}
+		if _, err := conn.Create("/app", nil, 0, zk.WorldACL(zk.PermAll)); !errors.Is(err, want) {
+			t.Errorf("with password %q: %v, not %v", password, err, want)
+		}
+	}
+}
+
+// Sessions are bounded by 2 and 20 ticks, unless zoo.cfg says otherwise.
+func TestZooKeeperTicks(t *testing.T) {
+	for _, o := range []struct {
+		tick time.Duration
+		conf []string
+		want string
+	}{
+		{0, nil, "4000"},
+		{500 * time.Millisecond, []string{"minSessionTimeout=1500"}, "1500"},
+	} {
+		z := StartZooKeeper(t, ZooKeeperOptions{Tick: o.tick, Conf: o.conf, Fast: true})
+		conf, err := z.word(t.Context(), z.nodes[0], "conf")
+		must(t, err)
+		if !strings.Contains(conf, "minSessionTimeout="+o.want+"\n") {
+			t.Errorf("tick %v, %v: %s", o.tick, o.conf, conf)
+		}
 	}
 }
 
