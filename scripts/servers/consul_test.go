@@ -56,7 +56,7 @@ func TestConsulAgentRestartsInPlace(t *testing.T) {
 }
 
 func TestConsulACL(t *testing.T) {
-	c := StartConsul(t, ConsulOptions{ACL: true, TLS: true, Agents: 1})
+	c := StartConsul(t, ConsulOptions{Nodes: 3, ACL: true, TLS: true, Agents: 1})
 	putConsul(t, c, "leaderrun/key")
 	accessor, secret, err := c.NewToken(`key_prefix "leaderrun/" { policy = "read" }`)
 	must(t, err)

@@ -18,31 +18,48 @@ import (
 // Admin returns a connection over which everything is allowed, whatever the ACLs
 // say. It waits until there is a session; the caller closes it.
 func (z *ZooKeeper) Admin() (*zk.Conn, error) {
-	conn, events, err := zk.Connect(z.Endpoints(), 10*time.Second, zk.WithLogger(silent{}), zk.WithDialer(
-		func(_, addr string, timeout time.Duration) (net.Conn, error) {
-			ctx, cancel := context.WithTimeout(context.Background(), timeout)
-			defer cancel()
-			return z.dial(ctx, addr)
-		}))
+	conn, err := z.connect("super:" + z.super)
+	if err != nil {
+		return nil, fmt.Errorf("administrate zookeeper: %w", err)
+	}
+	return conn, nil
+}
+
+// connect takes credentials as scheme digest does, user:password; "" is nobody.
+func (z *ZooKeeper) connect(credentials string) (*zk.Conn, error) {
+	dial := func(_, addr string, timeout time.Duration) (net.Conn, error) {
+		ctx, cancel := context.WithTimeout(context.Background(), timeout)
+		defer cancel()
+		return z.dial(ctx, addr)
+	}
+	conn, events, err := zk.Connect(z.Endpoints(), 10*time.Second, zk.WithLogger(silent{}), zk.WithDialer(dial))
 	if err != nil {
 		return nil, err
 	}
+	if err := awaitSession(events); err != nil {
+		conn.Close()
+		return nil, err
+	}
+	if credentials != "" {
+		if err := conn.AddAuth("digest", []byte(credentials)); err != nil {
+			conn.Close()
+			return nil, err
+		}
+	}
+	return conn, nil
+}
+
+func awaitSession(events <-chan zk.Event) error {
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
 	for {
 		select {
 		case e := <-events:
-			if e.State != zk.StateHasSession {
-				continue
+			if e.State == zk.StateHasSession {
+				return nil
 			}
-			if err := conn.AddAuth("digest", []byte("super:"+z.super)); err != nil {
-				conn.Close()
-				return nil, fmt.Errorf("administrate zookeeper: %w", err)
-			}
-			return conn, nil
 		case <-ctx.Done():
-			conn.Close()
-			return nil, fmt.Errorf("administrate zookeeper: %w", ctx.Err())
+			return ctx.Err()
 		}
 	}
 }

@@ -59,15 +59,16 @@ func TestZooKeeperRestartsInPlace(t *testing.T) {
 }
 
 func TestZooKeeperAuth(t *testing.T) {
-	z := StartZooKeeper(t, ZooKeeperOptions{User: "app", Password: "s3cret"})
+	z := StartZooKeeper(t, ZooKeeperOptions{Nodes: 3, TLS: true, User: "app", Password: "s3cret", Fast: true})
 	putZK(t, z, "/admin")
 	for password, want := range map[string]error{"": zk.ErrNoAuth, "wrong": zk.ErrNoAuth, "s3cret": nil} {
-		conn, _, err := zk.Connect(z.Endpoints(), 10*time.Second, zk.WithLogger(silent{}))
+		credentials := ""
+		if password != "" {
+			credentials = "app:" + password
+		}
+		conn, err := z.connect(credentials)
 		must(t, err)
 		defer conn.Close()
-		if password != "" {
-			must(t, conn.AddAuth("digest", []byte("app:"+password)))
-		}
 		if _, err := conn.Create("/app", nil, 0, zk.WorldACL(zk.PermAll)); !errors.Is(err, want) {
 			t.Errorf("with password %q: %v, not %v", password, err, want)
 		}
