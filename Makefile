@@ -30,7 +30,7 @@ build: ## bin/leaderrun
 	$(GOBUILD) -o bin/leaderrun .
 
 .PHONY: demo
-demo: build ## two candidates, one job, two takeovers; STORE=etcd: on a real etcd
+demo: build ## two candidates, one job, two takeovers; STORE=etcd, consul, zookeeper
 	@STORE=$(STORE) scripts/demo
 
 .PHONY: test
@@ -61,11 +61,14 @@ fmt: $(GOLANGCI) ## write the code as lint wants it
 	$(GOLANGCI) fmt ./...
 
 .PHONY: install-tools
-install-tools: ## what the tests need: Debian's packages, etcd and Consul in .cache/bin
+install-tools: install-zookeeper ## what the tests need: Debian's packages, etcd and Consul in .cache/bin
 	@scripts/packages ip=iproute2 iptables=iptables nsenter=util-linux \
-		flock=util-linux ps=procps script=bsdutils java=default-jre-headless \
-		/usr/share/java/zookeeper.jar=libzookeeper-java
+		flock=util-linux ps=procps script=bsdutils
 	for store in etcd consul; do go run ./scripts/servers/run install $$store; done
+
+.PHONY: install-zookeeper
+install-zookeeper:
+	@scripts/packages java=default-jre-headless /usr/share/java/zookeeper.jar=libzookeeper-java
 
 $(GOLANGCI):
 	GOBIN=$(CURDIR)/.cache/bin/tmp CGO_ENABLED=0 go install -trimpath \
