@@ -1,16 +1,53 @@
 package etcd
 
 import (
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"leaderrun/lock"
 	"leaderrun/lock/contract"
+	"leaderrun/scripts/servers"
 )
 
 func TestContract(t *testing.T) {
-	r := fast(t)
+	// Many log in at once, which bcrypt makes slow by default.
+	users := servers.EtcdOptions{TLS: true, User: "admin", Password: "opensesame", Args: []string{"--bcrypt-cost=4"}}
+	users3 := users
+	users3.Nodes = 3
+	for name, o := range map[string]servers.EtcdOptions{
+		"one node":                    {},
+		"three nodes":                 {Nodes: 3},
+		"one node, TLS and a user":    users,
+		"three nodes, TLS and a user": users3,
+	} {
+		t.Run(name, func(t *testing.T) {
+			o.Fast = true
+			r := newRig(t, o)
+			settings := r.settings()
+			if o.User != "" {
+				settings.User, settings.PasswordFile = r.leastPrivileged()
+			}
+			r.contract(settings)
+		})
+	}
+}
+
+// leastPrivileged makes the user of the README, who may do just enough.
+func (r *rig) leastPrivileged() (user, passwordFile string) {
+	r.Helper()
+	r.ctl("role", "add", "leaderrun")
+	r.ctl("role", "grant-permission", "--prefix=true", "leaderrun", "readwrite", "/leaderrun/")
+	r.ctl("user", "add", "runner:sesame")
+	r.ctl("user", "grant-role", "runner", "leaderrun")
+	passwordFile = filepath.Join(r.TempDir(), "password")
+	r.must(os.WriteFile(passwordFile, []byte("sesame\n"), 0o600))
+	return "runner", passwordFile
+}
+
+func (r *rig) contract(settings lock.Settings) {
 	first := func(t testing.TB, election string) string {
 		t.Helper()
 		out, err := r.etcd.Ctl("get", "--prefix", "--keys-only", "--sort-by=CREATE", "--limit=1", "/leaderrun/"+election+"/queue/")
@@ -19,9 +56,9 @@ func TestContract(t *testing.T) {
 		}
 		return strings.TrimSpace(out)
 	}
-	contract.Run(t, contract.Suite{
+	contract.Run(r.T, contract.Suite{
 		Open: func(testing.TB) lock.Store {
-			s, err := Resolve(r.settings())
+			s, err := Resolve(settings)
 			r.must(err)
 			store, err := Open(s)
 			r.must(err)
