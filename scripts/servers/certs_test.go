@@ -22,16 +22,19 @@ func TestServerCerts(t *testing.T) {
 	} {
 		for name, start := range map[string]func(t *testing.T) (*cluster, error){
 			"etcd": func(t *testing.T) (*cluster, error) {
+				t.Helper()
 				e := StartEtcd(t, EtcdOptions{TLS: true, ServerCert: flaw})
 				_, err := e.Ctl("put", "a", "b")
 				return e.cluster, err
 			},
 			"consul": func(t *testing.T) (*cluster, error) {
+				t.Helper()
 				c := StartConsul(t, ConsulOptions{TLS: true, ServerCert: flaw})
 				_, err := c.Ctl("kv", "put", "a", "b")
 				return c.cluster, err
 			},
 			"zookeeper": func(t *testing.T) (*cluster, error) {
+				t.Helper()
 				z := StartZooKeeper(t, ZooKeeperOptions{TLS: true, ServerCert: flaw})
 				putZK(t, z, "/a")
 				return z.cluster, nil
@@ -59,7 +62,7 @@ func expectTLS(t *testing.T, addr string, cfg *tls.Config, want string) {
 	t.Helper()
 	conn, err := tls.Dial("tcp", addr, cfg)
 	if err == nil {
-		defer conn.Close()
+		defer conn.Close() //nolint:errcheck // nothing was written that matters
 		err = firstWord(conn, want != "")
 	}
 	switch {

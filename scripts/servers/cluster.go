@@ -20,6 +20,7 @@ type store interface {
 	healthy(ctx context.Context, n *node) error
 	leads(ctx context.Context, n *node) bool // by the node's own word
 	setUp() error                            // users and the like, once all nodes are healthy
+	rejoined(n *node) error                  // what hastens its return
 }
 
 // A shape is what the options of all stores say about the cluster.
@@ -27,8 +28,9 @@ type shape struct {
 	name      string // of the store: what Install knows
 	nodes     int    // voters
 	clients   int    // nodes beside them that do not vote: Consul's client agents
-	ports     int    // per node
+	ports     []int  // a node's, where it has a host to itself; others' are as many
 	host, dir string
+	hosts     bool // each node is one
 	detached  bool // outlives this process: see detached.go
 }
 
@@ -40,6 +42,7 @@ type cluster struct {
 	ownDir bool
 	certs  certs
 	free   func() // gives the ports back
+	lan    *lan   // nil unless hosts
 
 	mu    sync.Mutex
 	nodes []*node // the voters first
@@ -51,9 +54,6 @@ var errPortTaken = errors.New("the port is taken")
 
 func newCluster(s store, sh shape) *cluster {
 	sh.nodes = max(sh.nodes, 1)
-	if sh.host == "" {
-		sh.host = "127.0.0.1"
-	}
 	return &cluster{shape: sh, store: s, free: func() {}}
 }
 
@@ -63,9 +63,12 @@ func startForTest[C interface {
 	comparable
 	Stop() error
 	logs() string
-}](t testing.TB, name string, run func(context.Context) (C, error)) C {
+}](t testing.TB, name string, hosts bool, run func(context.Context) (C, error)) C {
 	t.Helper()
 	Require(t, name)
+	if hosts {
+		Require(t, "netns")
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
 	defer cancel()
 	c, err := run(ctx)
@@ -86,6 +89,14 @@ func startForTest[C interface {
 // run installs what is missing, starts the nodes and waits until they serve. ctx
 // bounds the start, not the life.
 func (c *cluster) run(ctx context.Context) error {
+	switch {
+	case c.hosts && c.host != "":
+		return fmt.Errorf("start %s: Host and Hosts exclude each other", c.name)
+	case c.hosts && c.detached:
+		return fmt.Errorf("start %s: Hosts end with this process: none can be left running", c.name)
+	case c.host == "":
+		c.host = "127.0.0.1"
+	}
 	if err := Install(ctx, c.name); err != nil {
 		return err
 	}
@@ -144,28 +155,53 @@ func (c *cluster) makeDir() (err error) {
 	return err
 }
 
-// makeNodes fixes names, directories and ports, which stay the same over restarts.
+// makeNodes fixes names, directories and addresses, which stay the same over restarts.
 func (c *cluster) makeNodes() error {
 	total := c.shape.nodes + c.clients
-	ports, free, err := reservePorts(c.host, total*c.ports)
-	if err != nil {
-		return err
-	}
-	c.free = free
 	for i := range total {
 		name := "n" + strconv.Itoa(i)
 		if i >= c.shape.nodes {
 			name = "client" + strconv.Itoa(i-c.shape.nodes)
 		}
-		n := &node{
-			name: name, host: c.host, peerHost: "127.0.0.1", ports: ports[i*c.ports : (i+1)*c.ports],
-			data: filepath.Join(c.dir, name), log: filepath.Join(c.dir, name+".log"),
-		}
-		n.addr = n.at(0)
-		c.nodes = append(c.nodes, n)
+		n := &node{name: name, data: filepath.Join(c.dir, name), log: filepath.Join(c.dir, name+".log")}
 		if err := os.MkdirAll(n.data, 0o700); err != nil {
 			return err
 		}
+		c.nodes = append(c.nodes, n)
+	}
+	place := c.placeOnPorts
+	if c.hosts {
+		place = c.placeOnHosts
+	}
+	if err := place(); err != nil {
+		return err
+	}
+	for _, n := range c.nodes {
+		n.addr = n.at(0)
+	}
+	return nil
+}
+
+func (c *cluster) placeOnPorts() error {
+	each := len(c.ports)
+	ports, free, err := reservePorts(c.host, len(c.nodes)*each)
+	if err != nil {
+		return err
+	}
+	c.free = free
+	for i, n := range c.nodes {
+		n.host, n.peerHost, n.ports = c.host, "127.0.0.1", ports[i*each:(i+1)*each]
+	}
+	return nil
+}
+
+func (c *cluster) placeOnHosts() (err error) {
+	if c.lan, err = newLan(len(c.nodes)); err != nil {
+		return err
+	}
+	for i, n := range c.nodes {
+		n.ns = c.lan.hosts[i]
+		n.host, n.peerHost, n.ports = n.ns.here, n.ns.here, c.ports
 	}
 	return nil
 }
@@ -196,10 +232,14 @@ func (c *cluster) Stop() error {
 		n.kill()
 	}
 	c.free()
-	if c.ownDir && c.dir != "" {
-		return os.RemoveAll(c.dir)
+	var errs []error
+	if c.lan != nil {
+		errs = append(errs, c.lan.remove())
 	}
-	return nil
+	if c.ownDir && c.dir != "" {
+		errs = append(errs, os.RemoveAll(c.dir))
+	}
+	return errors.Join(errs...)
 }
 
 func (c *cluster) voters() []*node { return c.nodes[:c.shape.nodes] }

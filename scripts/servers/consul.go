@@ -16,6 +16,7 @@ type ConsulOptions struct {
 	Nodes  int    // servers: 1 if not set
 	Agents int    // client agents beside them, whose HTTP interface leaderrun uses in production
 	Host   string // the address that clients reach it at: 127.0.0.1 if not set
+	Hosts  bool   // each node, each agent is a host of its own: see Isolate; Host stays unset
 	Dir    string // for data, logs and certificates, without an earlier cluster's: a temporary one if not set
 
 	TLS        bool       // clients must speak it, and show a certificate of the same authority
@@ -42,14 +43,13 @@ const (
 	consulHTTP = iota
 	consulRPC
 	consulSerf
-	consulPorts
 )
 
 // StartConsul installs Consul if need be, starts it and waits until it serves. It
 // ends with the test; if that failed, the end of each node's log is in its output.
 func StartConsul(t testing.TB, o ConsulOptions) *Consul {
 	t.Helper()
-	return startForTest(t, "consul", func(ctx context.Context) (*Consul, error) { return RunConsul(ctx, o) })
+	return startForTest(t, "consul", o.Hosts, func(ctx context.Context) (*Consul, error) { return RunConsul(ctx, o) })
 }
 
 // RunConsul is StartConsul for programs. ctx bounds the start, not the life.
@@ -59,8 +59,8 @@ func RunConsul(ctx context.Context, o ConsulOptions) (*Consul, error) {
 		c.token = newUUID()
 	}
 	c.cluster = newCluster(c, shape{
-		name: "consul", nodes: o.Nodes, clients: o.Agents, ports: consulPorts,
-		host: o.Host, dir: o.Dir, detached: o.detached,
+		name: "consul", nodes: o.Nodes, clients: o.Agents, ports: []int{8500, 8300, 8301},
+		host: o.Host, hosts: o.Hosts, dir: o.Dir, detached: o.detached,
 	})
 	if err := c.run(ctx); err != nil {
 		return nil, err
@@ -180,6 +180,12 @@ func (c *Consul) PauseAgent(agent int) error { return c.Pause(len(c.voters()) + 
 // ResumeAgent undoes PauseAgent.
 func (c *Consul) ResumeAgent(agent int) error { return c.Resume(len(c.voters()) + agent) }
 
+// IsolateAgent cuts a client agent off from the servers: see Isolate.
+func (c *Consul) IsolateAgent(agent int) error { return c.Isolate(len(c.voters()) + agent) }
+
+// RejoinAgent undoes IsolateAgent.
+func (c *Consul) RejoinAgent(agent int) error { return c.Rejoin(len(c.voters()) + agent) }
+
 // leads believes Raft's state: what /v1/status/leader says is hearsay.
 func (c *Consul) leads(ctx context.Context, n *node) bool {
 	var self struct {
@@ -206,3 +212,17 @@ func (c *Consul) healthy(ctx context.Context, n *node) error {
 }
 
 func (c *Consul) setUp() error { return nil }
+
+// rejoined does what an operator would with `consul join`: gossip tries a member that
+// it takes for dead again only every 30 s. Raft does not wait for that, but sessions do.
+func (c *Consul) rejoined(n *node) error {
+	if !c.awake(n) {
+		return nil
+	}
+	for _, peer := range c.awakeNodes() {
+		if peer != n {
+			return c.call(context.Background(), n, "PUT", "/v1/agent/join/"+peer.peerAt(consulSerf), nil, nil)
+		}
+	}
+	return nil
+}

@@ -13,9 +13,9 @@ import (
 	"time"
 )
 
-// Ctl runs the consul program against the first server that runs, with the
-// cluster's certificates and the management token, and returns what it printed. It
-// gives up after 30 s.
+// Ctl runs the consul program against the first server that is up, not paused and
+// not isolated, with the cluster's certificates and the management token, and returns
+// what it printed. It gives up after 30 s.
 func (c *Consul) Ctl(args ...string) (string, error) {
 	bin, err := Bin("consul")
 	if err != nil {
@@ -52,10 +52,8 @@ func (c *Consul) CtlEnv() []string {
 }
 
 func (c *Consul) awakeNode() *node {
-	for _, n := range c.voters() {
-		if c.awake(n) {
-			return n
-		}
+	if awake := c.awakeNodes(); len(awake) > 0 {
+		return awake[0]
 	}
 	return c.nodes[0]
 }

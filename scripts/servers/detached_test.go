@@ -25,8 +25,8 @@ func TestMain(m *testing.M) {
 }
 
 func orphan() {
-	e := newEtcd(EtcdOptions{Dir: os.Getenv(orphanEnv)})
-	if err := e.runOnce(context.Background()); err != nil {
+	e, err := RunEtcd(context.Background(), EtcdOptions{Dir: os.Getenv(orphanEnv)})
+	if err != nil {
 		panic(err)
 	}
 	fmt.Println(e.Pid(0))

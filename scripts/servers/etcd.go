@@ -12,6 +12,7 @@ import (
 type EtcdOptions struct {
 	Nodes int    // 1 if not set
 	Host  string // the address that clients reach it at: 127.0.0.1 if not set
+	Hosts bool   // each node is a host of its own: see Isolate; Host stays unset
 	Dir   string // for data, logs and certificates, without an earlier cluster's: a temporary one if not set
 
 	TLS            bool       // clients must speak it, and show a certificate of the same authority
@@ -35,31 +36,26 @@ type Etcd struct {
 const (
 	etcdClient = iota
 	etcdPeer
-	etcdPorts
 )
 
 // StartEtcd installs etcd if need be, starts it and waits until it serves. It
 // ends with the test; if that failed, the end of each node's log is in its output.
 func StartEtcd(t testing.TB, o EtcdOptions) *Etcd {
 	t.Helper()
-	return startForTest(t, "etcd", func(ctx context.Context) (*Etcd, error) { return RunEtcd(ctx, o) })
+	return startForTest(t, "etcd", o.Hosts, func(ctx context.Context) (*Etcd, error) { return RunEtcd(ctx, o) })
 }
 
 // RunEtcd is StartEtcd for programs. ctx bounds the start, not the life.
 func RunEtcd(ctx context.Context, o EtcdOptions) (*Etcd, error) {
-	e := newEtcd(o)
+	e := &Etcd{o: o}
+	e.cluster = newCluster(e, shape{
+		name: "etcd", nodes: o.Nodes, ports: []int{2379, 2380},
+		host: o.Host, hosts: o.Hosts, dir: o.Dir, detached: o.detached,
+	})
 	if err := e.run(ctx); err != nil {
 		return nil, err
 	}
 	return e, nil
-}
-
-func newEtcd(o EtcdOptions) *Etcd {
-	e := &Etcd{o: o}
-	e.cluster = newCluster(e, shape{
-		name: "etcd", nodes: o.Nodes, ports: etcdPorts, host: o.Host, dir: o.Dir, detached: o.detached,
-	})
-	return e
 }
 
 func (e *Etcd) layOut() error {

@@ -10,10 +10,15 @@ import (
 	"time"
 )
 
-// Ctl runs etcdctl against the cluster, with its certificates and its user, and
-// returns what it printed. It gives up after 30 s.
+// Ctl runs etcdctl against the nodes that are up, not paused and not isolated, with
+// the cluster's certificates and its user, and returns what it printed. It gives up
+// after 30 s.
 func (e *Etcd) Ctl(args ...string) (string, error) {
-	return e.ctl(e.CtlEnv(), "", args...)
+	env := e.CtlEnv()
+	if awake := e.awakeNodes(); len(awake) > 0 {
+		env = append(env, e.endpoints(addrs(awake)))
+	}
+	return e.ctl(env, "", args...)
 }
 
 // CtlEnv is the environment in which etcdctl, and whoever honours the same
@@ -27,11 +32,7 @@ func (e *Etcd) CtlEnv() []string {
 }
 
 func (e *Etcd) anonymousEnv() []string {
-	var urls []string
-	for _, addr := range e.Endpoints() {
-		urls = append(urls, e.scheme()+"://"+addr)
-	}
-	env := append(cleanEnv(), "ETCDCTL_ENDPOINTS="+strings.Join(urls, ","))
+	env := append(cleanEnv(), e.endpoints(e.Endpoints()))
 	if e.o.TLS {
 		env = append(env, "ETCDCTL_CACERT="+e.certs.ca,
 			"ETCDCTL_CERT="+e.certs.clientCert, "ETCDCTL_KEY="+e.certs.clientKey)
@@ -40,6 +41,14 @@ func (e *Etcd) anonymousEnv() []string {
 		env = append(env, "ETCDCTL_INSECURE_SKIP_TLS_VERIFY=true")
 	}
 	return env
+}
+
+func (e *Etcd) endpoints(addrs []string) string {
+	var urls []string
+	for _, addr := range addrs {
+		urls = append(urls, e.scheme()+"://"+addr)
+	}
+	return "ETCDCTL_ENDPOINTS=" + strings.Join(urls, ",")
 }
 
 func (e *Etcd) ctl(env []string, input string, args ...string) (string, error) {
@@ -80,6 +89,8 @@ func (e *Etcd) setUp() error {
 	_, err := e.ctl(e.anonymousEnv(), "", "auth", "enable")
 	return err
 }
+
+func (e *Etcd) rejoined(*node) error { return nil }
 
 func (e *Etcd) leads(ctx context.Context, n *node) bool {
 	metrics, err := e.get(ctx, n, "/metrics")

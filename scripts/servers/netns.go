@@ -17,7 +17,7 @@ import (
 // A Netns is a second host, as far as the network goes: a network namespace with
 // one cable to this one. Cutting it loses packets without a reset.
 //
-// The name of this end of the cable is the number of its /30 in 10.231.0.0/16, so
+// The name of this end of the cable is the number of its /30 in 10.231.0.0/17, so
 // that the kernel itself keeps two tests off the same addresses. The namespace's
 // name ends in the process id of its maker: one whose maker is gone is removed by
 // the next test that makes one.
@@ -53,7 +53,7 @@ func NewNetns(t testing.TB) *Netns {
 func newNetns() (*Netns, error) {
 	sweepNetns()
 	for range 100 {
-		i := rand.IntN(1 << 14)
+		i := rand.IntN(1 << 13)
 		n := &Netns{
 			name:  fmt.Sprintf("%s%d-%d", netnsPrefix, i, os.Getpid()),
 			cable: "leaderrun" + strconv.Itoa(i), // 15 bytes at most: IFNAMSIZ

@@ -21,9 +21,10 @@ type node struct {
 	ports     []int
 	data, log string // a directory, a file
 	command   []string
+	ns        *Netns // the host that it is; nil if it has none to itself
 
-	proc   *process // the latest; nil before the first start
-	paused bool
+	proc             *process // the latest; nil before the first start
+	paused, isolated bool
 }
 
 // at is the node's address for clients at its i-th port.
@@ -59,7 +60,11 @@ func (c *cluster) start(i int) error {
 		return err
 	}
 	defer log.Close() //nolint:errcheck // the node has its own copy
-	cmd := exec.Command(n.command[0], n.command[1:]...)
+	command := exec.Command
+	if n.ns != nil {
+		command = n.ns.Command
+	}
+	cmd := command(n.command[0], n.command[1:]...)
 	cmd.Dir, cmd.Env, cmd.Stdout, cmd.Stderr = c.dir, cleanEnv(), log, log
 	p, err := startProcess(cmd, c.detached)
 	if err != nil {
@@ -120,8 +125,8 @@ func (c *cluster) Kill(node int) error {
 }
 
 // Restart starts the node with the ports and data that it had, killing it first
-// if it still runs, and waits until it serves. Without a majority none can: then it
-// returns as soon as the process is started.
+// if it still runs, and waits until it serves. Without a majority none can, nor one
+// that is cut off: then it returns as soon as the process is started.
 func (c *cluster) Restart(node int) error {
 	c.mu.Lock()
 	c.nodes[node].kill()
@@ -129,7 +134,7 @@ func (c *cluster) Restart(node int) error {
 	if err := c.start(node); err != nil {
 		return err
 	}
-	if !c.majority() {
+	if !c.awake(c.nodes[node]) || !c.majority() {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
@@ -147,17 +152,20 @@ func (c *cluster) up(n *node) bool {
 func (c *cluster) awake(n *node) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return n.up() && !n.paused
+	return n.up() && !n.paused && !n.isolated
 }
 
-func (c *cluster) majority() bool {
-	awake := 0
+func (c *cluster) majority() bool { return len(c.awakeNodes()) > len(c.voters())/2 }
+
+// awakeNodes are voters.
+func (c *cluster) awakeNodes() []*node {
+	var list []*node
 	for _, n := range c.voters() {
 		if c.awake(n) {
-			awake++
+			list = append(list, n)
 		}
 	}
-	return awake > len(c.voters())/2
+	return list
 }
 
 // Pause stops the node with SIGSTOP: its connections stay open and silent.
@@ -181,7 +189,7 @@ func (c *cluster) setPaused(node int, paused bool) error {
 }
 
 // Leader returns the node that leads the cluster, waiting for an election that is
-// under way. A leader that is down or paused is none.
+// under way. A leader that is down, paused or isolated is none.
 func (c *cluster) Leader() (int, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()

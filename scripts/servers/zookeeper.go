@@ -16,6 +16,7 @@ import (
 type ZooKeeperOptions struct {
 	Nodes int    // 1 if not set: a standalone server then, not an ensemble
 	Host  string // the address that clients reach it at: 127.0.0.1 if not set
+	Hosts bool   // each node is a host of its own: see Isolate; Host stays unset
 	Dir   string // for data, logs and certificates, without an earlier cluster's: a temporary one if not set
 
 	TLS            bool       // clients must speak it, and show a certificate of the same authority
@@ -42,21 +43,20 @@ const (
 	zkClient = iota
 	zkQuorum
 	zkElection
-	zkPorts
 )
 
 // StartZooKeeper starts ZooKeeper and waits until it serves. It ends with the
 // test; if that failed, the end of each node's log is in its output.
 func StartZooKeeper(t testing.TB, o ZooKeeperOptions) *ZooKeeper {
 	t.Helper()
-	return startForTest(t, "zookeeper", func(ctx context.Context) (*ZooKeeper, error) { return RunZooKeeper(ctx, o) })
+	return startForTest(t, "zookeeper", o.Hosts, func(ctx context.Context) (*ZooKeeper, error) { return RunZooKeeper(ctx, o) })
 }
 
 // RunZooKeeper is StartZooKeeper for programs. ctx bounds the start, not the life.
 func RunZooKeeper(ctx context.Context, o ZooKeeperOptions) (*ZooKeeper, error) {
 	z := &ZooKeeper{o: o, super: newUUID()}
 	z.cluster = newCluster(z, shape{
-		name: "zookeeper", nodes: o.Nodes, ports: zkPorts, host: o.Host, dir: o.Dir, detached: o.detached,
+		name: "zookeeper", nodes: o.Nodes, ports: []int{2181, 2888, 3888}, host: o.Host, hosts: o.Hosts, dir: o.Dir, detached: o.detached,
 	})
 	if err := z.run(ctx); err != nil {
 		return nil, err
