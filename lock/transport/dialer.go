@@ -18,6 +18,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"strings"
 
 	"leaderrun/lock"
 )
@@ -71,8 +72,12 @@ func (d Dialer) Dial(ctx context.Context, endpoint string, reached func()) (*Lin
 	return l, nil
 }
 
+// dialTCP also takes the path of a unix socket.
 func dialTCP(ctx context.Context, endpoint string) (net.Conn, error) {
 	var d net.Dialer
+	if strings.HasPrefix(endpoint, "/") {
+		return d.DialContext(ctx, "unix", endpoint)
+	}
 	return d.DialContext(ctx, "tcp", endpoint)
 }
 
