@@ -44,6 +44,8 @@ type conn struct {
 	leader  bool   // it knew one when we connected
 }
 
+var _ transport.Conn = (*conn)(nil)
+
 // token goes with every request once somebody has logged in.
 type token struct{ value atomic.Pointer[string] }
 
@@ -109,7 +111,7 @@ func newConn(ctx context.Context, endpoint string, d dialer, l *transport.Link, 
 	c.kv, c.lease, c.watch = clientv3.NewKVFromKVClient(kv, nil), pb.NewLeaseClient(cc), pb.NewWatchClient(cc)
 	if err := c.login(ctx, t, password); err != nil {
 		err = c.explain(ctx, d, err)
-		c.close(true)
+		c.Close(true)
 		return nil, err
 	}
 	return c, nil
@@ -140,11 +142,20 @@ func (c *conn) explain(ctx context.Context, d dialer, err error) error {
 	if st.Code() == codes.Unavailable && ctx.Err() == nil && c.link.State() == nil && !c.link.Heard() && d.SpeaksTLS(ctx, c.endpoint) {
 		return d.ErrTLS(c.endpoint)
 	}
-	return c.judge(ctx, err).err
+	return c.Judge(ctx, err).Err
 }
 
-// close ends the connection and fails what is under way on it.
-func (c *conn) close(abort bool) {
+// Endpoint implements transport.Conn.
+func (c *conn) Endpoint() string { return c.endpoint }
+
+// Closed implements transport.Conn.
+func (c *conn) Closed() <-chan struct{} { return c.link.Closed() }
+
+// Serves implements transport.Conn: it knew a leader when we connected.
+func (c *conn) Serves() bool { return c.leader }
+
+// Close implements transport.Conn.
+func (c *conn) Close(abort bool) {
 	if abort {
 		c.link.Abort()
 	}

@@ -24,30 +24,22 @@ func fault(kind error, endpoint, format string, args ...any) error {
 	return transport.NewFault(kind, storeName, endpoint, format, args...)
 }
 
-// A verdict is what a failed request says of its connection.
-type verdict struct {
-	err error
-	// drop: the connection is not used again, whatever else it might still
-	// carry; the next request goes to the next address.
-	drop bool
-}
-
-// judge turns what gRPC or etcd returned into an error of the kinds in lock.
+// Judge implements transport.Conn: it turns what gRPC or etcd returned into an error of the kinds in lock.
 // rpctypes.ErrLeaseNotFound is none: only the caller knows what it means.
-func (c *conn) judge(ctx context.Context, err error) verdict {
+func (c *conn) Judge(ctx context.Context, err error) transport.Verdict {
 	if transport.KindOf(err) != nil {
-		return verdict{err: err}
+		return transport.Verdict{Err: err}
 	}
 	if cause := ctx.Err(); cause != nil {
 		// Silence says nothing of the server, but a connection on which nothing
 		// comes back may be a black hole for as long as TCP likes.
 		if errors.Is(cause, context.DeadlineExceeded) {
-			return verdict{fault(lock.ErrUnavailable, c.endpoint, "%w", errNoAnswer), true}
+			return transport.Verdict{Err: fault(lock.ErrUnavailable, c.endpoint, "%w", errNoAnswer), Drop: true}
 		}
-		return verdict{err: context.Cause(ctx)}
+		return transport.Verdict{Err: context.Cause(ctx)}
 	}
 	if err := c.link.Refused(); err != nil {
-		return verdict{err, true}
+		return transport.Verdict{Err: err, Drop: true}
 	}
 	var own rpctypes.EtcdError
 	if errors.As(rpctypes.Error(err), &own) {
@@ -56,44 +48,44 @@ func (c *conn) judge(ctx context.Context, err error) verdict {
 	st, _ := status.FromError(err)
 	switch st.Code() {
 	case codes.PermissionDenied, codes.Unauthenticated:
-		return verdict{fault(lock.ErrDenied, c.endpoint, "%s", st.Message()), true}
+		return transport.Verdict{Err: fault(lock.ErrDenied, c.endpoint, "%s", st.Message()), Drop: true}
 	case codes.Unimplemented:
-		return verdict{fault(lock.ErrConfig, c.endpoint, "does not answer like etcd 3: see --store: %s", st.Message()), true}
+		return transport.Verdict{Err: fault(lock.ErrConfig, c.endpoint, "does not answer like etcd 3: see --store: %s", st.Message()), Drop: true}
 	case codes.InvalidArgument, codes.OutOfRange:
-		return verdict{err: fault(lock.ErrConfig, c.endpoint, "%s", st.Message())}
+		return transport.Verdict{Err: fault(lock.ErrConfig, c.endpoint, "%s", st.Message())}
 	case codes.ResourceExhausted:
-		return verdict{err: fault(lock.ErrUnavailable, c.endpoint, "%s", st.Message())}
+		return transport.Verdict{Err: fault(lock.ErrUnavailable, c.endpoint, "%s", st.Message())}
 	}
-	return verdict{fault(lock.ErrUnavailable, c.endpoint, "%s", st.Message()), true}
+	return transport.Verdict{Err: fault(lock.ErrUnavailable, c.endpoint, "%s", st.Message()), Drop: true}
 }
 
-func (c *conn) judgeEtcd(err rpctypes.EtcdError) verdict {
+func (c *conn) judgeEtcd(err rpctypes.EtcdError) transport.Verdict {
 	switch err {
 	case rpctypes.ErrLeaseNotFound:
-		return verdict{err: err}
+		return transport.Verdict{Err: err}
 	case rpctypes.ErrUserEmpty:
 		if c.user == "" {
-			return verdict{fault(lock.ErrDenied, c.endpoint, "it asks for a user: set --user and --password-file, or ETCDCTL_USER and ETCDCTL_PASSWORD (%w)", err), true}
+			return transport.Verdict{Err: fault(lock.ErrDenied, c.endpoint, "it asks for a user: set --user and --password-file, or ETCDCTL_USER and ETCDCTL_PASSWORD (%w)", err), Drop: true}
 		}
 		fallthrough
 	case rpctypes.ErrInvalidAuthToken, rpctypes.ErrAuthOldRevision:
 		// The token expired or users were changed (etcd #17623): the next
 		// connection logs in anew.
-		return verdict{fault(lock.ErrUnavailable, c.endpoint, "%w", err), true}
+		return transport.Verdict{Err: fault(lock.ErrUnavailable, c.endpoint, "%w", err), Drop: true}
 	case rpctypes.ErrAuthFailed:
-		return verdict{fault(lock.ErrDenied, c.endpoint, "user %q is unknown or has another password: see --user and --password-file (%w)", c.user, err), true}
+		return transport.Verdict{Err: fault(lock.ErrDenied, c.endpoint, "user %q is unknown or has another password: see --user and --password-file (%w)", c.user, err), Drop: true}
 	case rpctypes.ErrPermissionDenied:
-		return verdict{err: fault(lock.ErrDenied, c.endpoint, "%s must be allowed to read and write below the prefix in --store: %w", c.who(), err)}
+		return transport.Verdict{Err: fault(lock.ErrDenied, c.endpoint, "%s must be allowed to read and write below the prefix in --store: %w", c.who(), err)}
 	case rpctypes.ErrTooManyRequests, rpctypes.ErrNoSpace:
-		return verdict{err: fault(lock.ErrUnavailable, c.endpoint, "%w", err)}
+		return transport.Verdict{Err: fault(lock.ErrUnavailable, c.endpoint, "%w", err)}
 	}
 	switch err.Code() {
 	case codes.InvalidArgument, codes.OutOfRange:
-		return verdict{err: fault(lock.ErrConfig, c.endpoint, "%w", err)}
+		return transport.Verdict{Err: fault(lock.ErrConfig, c.endpoint, "%w", err)}
 	case codes.PermissionDenied, codes.Unauthenticated:
-		return verdict{fault(lock.ErrDenied, c.endpoint, "%w", err), true}
+		return transport.Verdict{Err: fault(lock.ErrDenied, c.endpoint, "%w", err), Drop: true}
 	}
-	return verdict{fault(lock.ErrUnavailable, c.endpoint, "%w", err), true} // a learner, no leader, stopping, ...
+	return transport.Verdict{Err: fault(lock.ErrUnavailable, c.endpoint, "%w", err), Drop: true} // a learner, no leader, stopping, ...
 }
 
 func (c *conn) who() string {
@@ -101,4 +93,9 @@ func (c *conn) who() string {
 		return "the user that --tls-cert names"
 	}
 	return fmt.Sprintf("user %q", c.user)
+}
+
+// final tells that no other member would answer differently.
+func final(err error) bool {
+	return errors.Is(err, rpctypes.ErrAuthFailed) || errors.Is(err, rpctypes.ErrUserEmpty)
 }

@@ -29,6 +29,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"leaderrun/lock"
+	"leaderrun/lock/transport"
 )
 
 const (
@@ -40,7 +41,7 @@ const (
 type Store struct {
 	prefix string
 	bound  time.Duration // of requests that belong to no lease
-	pool   *pool
+	pool   *transport.Pool[*conn]
 
 	ctx    context.Context // until Close, for what outlives a call
 	cancel context.CancelFunc
@@ -69,8 +70,10 @@ func open(s lock.Settings) (*Store, error) {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	return &Store{
-		prefix: s.URL.Path, bound: bound, pool: newPool(s.URL.Hosts, bound, d.dial),
-		ctx: ctx, cancel: cancel,
+		prefix: s.URL.Path, bound: bound, ctx: ctx, cancel: cancel,
+		pool: transport.NewPool(transport.PoolOptions[*conn]{
+			Store: storeName, Endpoints: s.URL.Hosts, Bound: bound, Dial: d.dial, Final: final,
+		}),
 	}, nil
 }
 
@@ -80,7 +83,7 @@ func (s *Store) Close() error {
 	s.close.Do(func() {
 		s.cancel()
 		s.tasks.Wait() // leases being given back, each within leaveTime
-		s.pool.close()
+		s.pool.Close()
 	})
 	return nil
 }
@@ -108,11 +111,11 @@ func (s *Store) Release(ctx context.Context, t lock.Ticket) error {
 }
 
 // request makes one request within the store's own bound. It may be sent twice
-// (see pool.do).
+// (see transport.Pool).
 func (s *Store) request(ctx context.Context, f func(context.Context, *conn) error) error {
 	ctx, cancel := context.WithTimeout(ctx, s.bound)
 	defer cancel()
-	return s.pool.do(ctx, f)
+	return s.pool.Do(ctx, f)
 }
 
 // persist repeats f until it succeeds, fails for another reason than an

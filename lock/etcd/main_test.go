@@ -79,11 +79,7 @@ func (r *rig) openWith(settings lock.Settings) *Store {
 	if err != nil {
 		r.Fatal(err)
 	}
-	for i, e := range resolved.URL.Hosts {
-		if e == settings.URL.Hosts[0] {
-			s.pool.next = i
-		}
-	}
+	s.pool.Begin(settings.URL.Hosts[0])
 	r.Cleanup(func() { _ = s.Close() })
 	return s
 }

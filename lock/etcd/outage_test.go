@@ -90,7 +90,7 @@ func TestNextAddress(t *testing.T) {
 	s := r.open(p.Addr(), r.etcd.Endpoints()[0])
 	a := r.lead(s, "a")
 	b := r.standBy(r.open(p.Addr(), r.etcd.Endpoints()[0]), "b")
-	if c := s.pool.current(); c.endpoint != p.Addr() {
+	if c := s.pool.Current(); c.endpoint != p.Addr() {
 		t.Fatalf("connected to %s", c.endpoint)
 	}
 	p.Hold()
@@ -172,7 +172,7 @@ func TestMembers(t *testing.T) {
 	a.survives(2, ttl)
 	r.must(r.etcd.Restart(leader))
 
-	at := s.pool.current().endpoint
+	at := s.pool.Current().endpoint
 	for i, e := range r.etcd.Endpoints() {
 		if e == at {
 			r.must(r.etcd.Pause(i))

@@ -176,7 +176,7 @@ func TestOldServer(t *testing.T) {
 	s := r.open()
 	_, err := s.Locker("e").Holder(t.Context())
 	r.must(err)
-	s.pool.current().version = "3.5.12"
+	s.pool.Current().version = "3.5.12"
 	a := r.lead(s, "a")
 	if n := a.hears(lock.Warning, prompt); !strings.Contains(n.Err.Error(), "3.5.13") {
 		t.Error(n.Err)

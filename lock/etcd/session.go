@@ -57,7 +57,7 @@ func (s *Store) grant(ctx context.Context, k keys, ttl time.Duration) (*session,
 // same connection.
 func (x *session) Renew(ctx context.Context) (time.Duration, error) {
 	var lifetime time.Duration
-	err := x.store.pool.do(ctx, func(ctx context.Context, c *conn) error {
+	err := x.store.pool.Do(ctx, func(ctx context.Context, c *conn) error {
 		var lease error
 		var both sync.WaitGroup
 		both.Go(func() { lifetime, lease = keepAlive(ctx, c, x.id) })

@@ -10,7 +10,7 @@ import (
 // has expired. The fix is etcd pull request 16822, in 3.5.13 (17425) and 3.4.31
 // (17465).
 func (s *Store) warnVersion(notify func(lock.Notice)) {
-	c := s.pool.current()
+	c := s.pool.Current()
 	if c == nil || !mayRenewStale(c.version) {
 		return
 	}
