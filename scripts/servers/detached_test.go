@@ -13,7 +13,11 @@ import (
 	"time"
 )
 
-const orphanEnv = "SERVERS_TEST_ORPHAN"
+// The directory of the server, and whether it is to be a host of its own.
+const (
+	orphanEnv      = "SERVERS_TEST_ORPHAN"
+	orphanHostsEnv = "SERVERS_TEST_ORPHAN_HOSTS"
+)
 
 // As a program of its own, this test binary starts an etcd, says its pid and waits
 // to be killed.
@@ -25,7 +29,9 @@ func TestMain(m *testing.M) {
 }
 
 func orphan() {
-	e, err := RunEtcd(context.Background(), EtcdOptions{Dir: os.Getenv(orphanEnv)})
+	e, err := RunEtcd(context.Background(), EtcdOptions{
+		Dir: os.Getenv(orphanEnv), Hosts: os.Getenv(orphanHostsEnv) != "",
+	})
 	if err != nil {
 		panic(err)
 	}
@@ -33,11 +39,28 @@ func orphan() {
 	select {}
 }
 
-// A test that is killed leaves no server, whichever thread of it started it.
+// A test that is killed leaves no server, whichever thread of it started it. The
+// hosts that it made the next one removes.
 func TestServersDieWithTheTest(t *testing.T) {
 	Require(t, "etcd")
+	t.Run("here", func(t *testing.T) { startOrphan(t) })
+	t.Run("hosts", func(t *testing.T) {
+		Require(t, "netns")
+		maker := startOrphan(t, orphanHostsEnv+"=1")
+		sweepNetns()
+		left, err := filepath.Glob("/run/netns/*-" + strconv.Itoa(maker))
+		if err != nil || len(left) > 0 {
+			t.Errorf("left: %v, %v", left, err)
+		}
+	})
+}
+
+// startOrphan starts a server's parent, kills it and waits for the server's end. It
+// returns the parent's pid.
+func startOrphan(t *testing.T, env ...string) int {
+	t.Helper()
 	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), orphanEnv+"="+t.TempDir())
+	cmd.Env = append(append(os.Environ(), orphanEnv+"="+filepath.Join(t.TempDir(), "d")), env...)
 	out, err := cmd.StdoutPipe()
 	must(t, err)
 	must(t, cmd.Start())
@@ -53,26 +76,53 @@ func TestServersDieWithTheTest(t *testing.T) {
 		now, err := identity(pid)
 		return err != nil || now != id
 	})
+	return cmd.Process.Pid
 }
 
-func TestDetachedEtcd(t *testing.T) {
-	Require(t, "etcd")
-	dir := filepath.Join(t.TempDir(), "d")
-	e, err := StartDetachedEtcd(t.Context(), EtcdOptions{Dir: dir, Nodes: 3, Fast: true})
-	must(t, err)
-	t.Cleanup(func() { _ = e.Stop() })
-	put(t, e, "key")
-	if _, err := StartDetachedEtcd(t.Context(), EtcdOptions{Dir: dir}); err == nil {
-		t.Error("started twice in one directory")
-	}
-	must(t, StopDetached(t.Context(), dir))
-	for i := range e.nodes {
-		if e.Pid(i) != 0 {
-			waitFor(t, "reaping", func() bool { return e.Pid(i) == 0 })
-		}
-	}
-	if err := StopDetached(t.Context(), dir); err == nil {
-		t.Error("stopped what was not there")
+func TestDetached(t *testing.T) {
+	ctx := t.Context()
+	for name, start := range map[string]func(dir string) (*cluster, error){
+		"etcd": func(dir string) (*cluster, error) {
+			e, err := StartDetachedEtcd(ctx, EtcdOptions{Dir: dir, Nodes: 3, Fast: true})
+			if err != nil {
+				return nil, err
+			}
+			return e.cluster, nil
+		},
+		"consul": func(dir string) (*cluster, error) {
+			c, err := StartDetachedConsul(ctx, ConsulOptions{Dir: dir})
+			if err != nil {
+				return nil, err
+			}
+			return c.cluster, nil
+		},
+		"zookeeper": func(dir string) (*cluster, error) {
+			z, err := StartDetachedZooKeeper(ctx, ZooKeeperOptions{Dir: dir, Fast: true})
+			if err != nil {
+				return nil, err
+			}
+			return z.cluster, nil
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			Require(t, name)
+			dir := filepath.Join(t.TempDir(), "d")
+			c, err := start(dir)
+			must(t, err)
+			t.Cleanup(func() { _ = c.Stop() })
+			_, err = c.Leader()
+			must(t, err)
+			if _, err := start(dir); err == nil {
+				t.Error("started twice in one directory")
+			}
+			must(t, StopDetached(t.Context(), dir))
+			for i := range c.nodes {
+				waitFor(t, "reaping", func() bool { return c.Pid(i) == 0 })
+			}
+			if err := StopDetached(t.Context(), dir); err == nil {
+				t.Error("stopped what was not there")
+			}
+		})
 	}
 }
 

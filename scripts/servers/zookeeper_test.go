@@ -10,7 +10,7 @@ import (
 )
 
 func TestZooKeeperSurvivesItsLeader(t *testing.T) {
-	z := StartZooKeeper(t, ZooKeeperOptions{Nodes: 3})
+	z := StartZooKeeper(t, ZooKeeperOptions{Nodes: 3, Tick: 500 * time.Millisecond})
 	if got := len(z.Endpoints()); got != 3 {
 		t.Fatalf("%d endpoints", got)
 	}
