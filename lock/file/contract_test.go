@@ -62,3 +62,21 @@ func openAt(t testing.TB, path string) lock.Store {
 	}
 	return s
 }
+
+// What stands in the directory after a thousand elections is what stood there
+// after a few.
+func TestNothingIsLeft(t *testing.T) {
+	path := t.TempDir()
+	s := openAt(t, path)
+	contract.Thousand(t, s, 2*time.Second)
+	var files []string
+	err := filepath.WalkDir(path, func(name string, d os.DirEntry, err error) error {
+		if err == nil && !d.IsDir() {
+			files = append(files, name)
+		}
+		return err
+	})
+	if err != nil || len(files) > 5 {
+		t.Errorf("%d files, %v: %v", len(files), err, files)
+	}
+}
