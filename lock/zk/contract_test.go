@@ -1,0 +1,119 @@
+package zk
+
+import (
+	"encoding/binary"
+	"errors"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/go-zookeeper/zk"
+
+	"leaderrun/lock"
+	"leaderrun/lock/contract"
+	"leaderrun/scripts/servers"
+)
+
+// contractTTL has room for the candidates' loss grace.
+const contractTTL = 5 * time.Second
+
+func TestContract(t *testing.T) { newRig(t, servers.ZooKeeperOptions{Fast: true}).contract(nil) }
+
+func (r *rig) contract(change func(*lock.Settings)) {
+	contract.Run(r.T, contract.Suite{
+		Open: func(testing.TB) lock.Store {
+			settings := r.settings()
+			if change != nil {
+				change(&settings)
+			}
+			s, err := Resolve(settings)
+			r.must(err)
+			store, err := Open(s)
+			r.must(err)
+			return store
+		},
+		TTL: contractTTL,
+		Faults: map[string]func(testing.TB, string){
+			"session ended": func(t testing.TB, election string) {
+				t.Helper()
+				_, stat := r.first(t, election)
+				r.endSession(t, stat.EphemeralOwner)
+			},
+			"node deleted": func(t testing.TB, election string) {
+				t.Helper()
+				path, _ := r.first(t, election)
+				if err := r.admin.Delete(path, -1); err != nil {
+					t.Fatal(err)
+				}
+			},
+		},
+		Record: func(t testing.TB, election string) (lock.Record, bool) {
+			t.Helper()
+			path := "/leaderrun/" + election + "/record"
+			if _, err := r.admin.Sync(path); err != nil {
+				t.Fatal(err)
+			}
+			data, _, err := r.admin.Get(path)
+			if errors.Is(err, zk.ErrNoNode) {
+				return lock.Record{}, false
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			rec, err := lock.DecodeRecord(data)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return rec, true
+		},
+	})
+}
+
+// first finds the place of the holder.
+func (r *rig) first(t testing.TB, election string) (string, *zk.Stat) {
+	t.Helper()
+	dir := "/leaderrun/" + election + "/queue"
+	if _, err := r.admin.Sync(dir); err != nil {
+		t.Fatal(err)
+	}
+	names, _, err := r.admin.Children(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var first *place
+	for _, name := range names {
+		if p := parsePlace(dir, name); first == nil || p.before(*first) {
+			first = &p
+		}
+	}
+	there, stat, err := r.admin.Exists(first.path)
+	if err != nil || !there {
+		t.Fatalf("find the holder of %s: %v", election, err)
+	}
+	return first.path, stat
+}
+
+// endSession ends a session of somebody else. Its password is no secret: ZooKeeper
+// takes the first numbers of java.util.Random, seeded with the session's id and a
+// constant (ZooKeeperServer.generatePasswd).
+func (r *rig) endSession(t testing.TB, id int64) {
+	t.Helper()
+	const superSecret = 0xB3415C00
+	h := hello{seen: new(atomic.Int64), timeout: testTTL, session: id}
+	seed := (uint64(id^superSecret) ^ 0x5DEECE66D) & (1<<48 - 1)
+	for i := 0; i < secretLen; i += 4 {
+		seed = (seed*0x5DEECE66D + 0xB) & (1<<48 - 1)
+		binary.LittleEndian.PutUint32(h.secret[i:], uint32(seed>>16))
+	}
+	settings, err := Resolve(r.settings())
+	r.must(err)
+	// Its owner takes it back at once, which ends our connection.
+	eventually(t, "the end of a session", patient, func() bool {
+		c, err := newDialer(settings).dial(r.Context(), settings.URL.Hosts[0], nil, h)
+		if err != nil {
+			return errors.Is(err, errExpired)
+		}
+		defer c.Close(false)
+		return c.endSession(r.Context()) == nil
+	})
+}

@@ -1,0 +1,96 @@
+package zk
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/go-zookeeper/zk"
+
+	"leaderrun/lock"
+	"leaderrun/lock/transport"
+)
+
+// Codes that go-zookeeper has no name for (KeeperException.Code).
+const (
+	codeConnectionLoss = -4
+	codeTimeout        = -7
+	codeLocalSession   = -120
+	codeNeedsAuth      = -124
+	codeQuota          = -125
+	codeThrottled      = -127
+)
+
+// Judge implements transport.Conn. What only the caller can judge (a node that
+// is missing or there, a version that is another) is passed on as it is.
+func (c *conn) Judge(ctx context.Context, err error) transport.Verdict {
+	fault := func(kind error, drop bool, format string, args ...any) transport.Verdict {
+		return transport.Verdict{Err: transport.NewFault(kind, storeName, c.endpoint, format, args...), Drop: drop}
+	}
+	if transport.KindOf(err) != nil {
+		return transport.Verdict{Err: err}
+	}
+	if cause := ctx.Err(); cause != nil {
+		// Silence says nothing of the server, but a connection on which nothing
+		// comes back may be a black hole for as long as TCP likes.
+		if errors.Is(cause, context.DeadlineExceeded) {
+			return fault(lock.ErrUnavailable, true, "%w", errNoAnswer)
+		}
+		return transport.Verdict{Err: context.Cause(ctx)}
+	}
+	if err := c.wire.link.Refused(); err != nil {
+		return transport.Verdict{Err: err, Drop: true}
+	}
+	switch {
+	case isAnswer(err):
+		return transport.Verdict{Err: err}
+	case errors.Is(err, zk.ErrSessionExpired):
+		if c.fresh.Load() { // nothing hangs on it
+			return fault(lock.ErrUnavailable, true, "%w", err)
+		}
+		return transport.Verdict{Err: errEnded(c.welcome.session), Drop: true}
+	case errors.Is(err, zk.ErrAuthFailed):
+		return fault(lock.ErrDenied, true, "it takes no --user: digest authentication is turned off there (%w)", err)
+	case errors.Is(err, zk.ErrInvalidACL):
+		return fault(lock.ErrDenied, false, "it does not take user %q for one that may own nodes (%w)", c.user, err)
+	case errors.Is(err, zk.ErrBadArguments), errors.Is(err, zk.ErrInvalidPath):
+		return fault(lock.ErrConfig, false, "%w: see --store and --name", err)
+	}
+	switch codeOf(err) {
+	case codeLocalSession:
+		return fault(lock.ErrConfig, false, "its sessions are local and may have no nodes: set localSessionsUpgradingEnabled=true there")
+	case codeNeedsAuth:
+		return fault(lock.ErrDenied, true, "it asks for a login (enforce.auth.enabled): set --user and --password-file")
+	case codeQuota:
+		return fault(lock.ErrUnavailable, false, "the quota below the prefix in --store is used up (listquota, setquota)")
+	case codeThrottled, codeTimeout:
+		return fault(lock.ErrUnavailable, false, "it is overloaded (%w)", err)
+	}
+	// Moved to another connection of ours, closed, no majority any more, ...
+	return fault(lock.ErrUnavailable, true, "%w", err)
+}
+
+// isAnswer tells of errors that say how things stand in the store.
+func isAnswer(err error) bool {
+	for _, answer := range []error{zk.ErrNoNode, zk.ErrNodeExists, zk.ErrBadVersion, zk.ErrNotEmpty, zk.ErrNoAuth, zk.ErrNoChildrenForEphemerals} {
+		if errors.Is(err, answer) {
+			return true
+		}
+	}
+	return false
+}
+
+// codeOf reads the code out of the only place where the library leaves it.
+func codeOf(err error) int {
+	for ; err != nil; err = errors.Unwrap(err) {
+		var code int
+		if n, _ := fmt.Sscanf(err.Error(), "unknown error: %d", &code); n == 1 {
+			return code
+		}
+	}
+	return 0
+}
+
+func errEnded(session int64) error {
+	return fmt.Errorf("%w: zookeeper session 0x%x ran out or was ended", lock.ErrLost, uint64(session))
+}

@@ -1,0 +1,133 @@
+package zk
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"sync"
+
+	"github.com/go-zookeeper/zk"
+
+	"leaderrun/lock"
+)
+
+// A lease is an election won. It implements lock.Lease.
+type lease struct {
+	*lock.Keeper
+	l   *locker
+	x   *session
+	rec record // as we wrote it
+
+	listen   sync.Once
+	requests chan lock.Request
+
+	mu       sync.Mutex
+	released bool
+}
+
+var _ lock.Lease = (*lease)(nil)
+
+func newLease(l *locker, x *session, k *lock.Keeper, rec record) *lease {
+	return &lease{Keeper: k, l: l, x: x, rec: rec, requests: make(chan lock.Request, 1)}
+}
+
+// Token implements lock.Lease.
+func (e *lease) Token() lock.Token { return e.rec.Token }
+
+// Put implements lock.Lease.
+func (e *lease) Put(ctx context.Context, key string, value []byte) error {
+	if errors.Is(e.Err(), lock.ErrReleased) {
+		return fmt.Errorf("put %s: %w: %w", key, lock.ErrLost, lock.ErrReleased)
+	}
+	err := e.x.do(ctx, func(ctx context.Context, c *conn) error { return e.put(ctx, c, key, value) })
+	if err != nil {
+		return fmt.Errorf("put %s: %w", key, err)
+	}
+	return nil
+}
+
+func (e *lease) put(ctx context.Context, c *conn, key string, value []byte) error {
+	own, path, acl := e.x.own.Load().path, e.l.keys.value(key), e.l.store.acl
+	write := setData(path, value, -1)
+	for {
+		_, err := c.multi(ctx, check(own), write)
+		switch {
+		case failed(err, own) && errors.Is(err, zk.ErrNoNode):
+			return e.x.ours(nil)
+		case errors.Is(err, zk.ErrNodeExists):
+			write = setData(path, value, -1)
+		case errors.Is(err, zk.ErrNoNode):
+			if err := c.ensure(ctx, e.l.keys.values(), acl); err != nil {
+				return err
+			}
+			write = create(path, value, acl)
+		default:
+			return err
+		}
+	}
+}
+
+// Requests implements lock.Lease.
+func (e *lease) Requests() <-chan lock.Request {
+	e.listen.Do(func() { e.x.tasks.Go(e.follow) })
+	return e.requests
+}
+
+// follow reads the request whenever it changes.
+func (e *lease) follow() {
+	ctx := e.x.ctx
+	pause := lock.NewPause()
+	var last int64 // the transaction that wrote what was delivered
+	for ctx.Err() == nil {
+		var n *node
+		var changed watched
+		err := e.x.do(ctx, func(ctx context.Context, c *conn) (err error) {
+			n, changed, err = c.watch(ctx, e.l.keys.requests())
+			return err
+		})
+		if err != nil {
+			pause.Wait(ctx)
+			continue
+		}
+		pause = lock.NewPause()
+		var r lock.Request
+		// What is no request, or for another tenure, is not ours to judge.
+		if n != nil && n.stat.Mzxid > last && json.Unmarshal(n.data, &r) == nil && r.Token == e.rec.Token {
+			last = n.stat.Mzxid
+			select {
+			case e.requests <- r:
+			case <-ctx.Done():
+			}
+		}
+		select {
+		case <-changed: // or the connection is gone
+		case <-ctx.Done():
+		}
+	}
+}
+
+// Release implements lock.Lease. It tries until ctx is done.
+func (e *lease) Release(ctx context.Context) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.released {
+		return nil
+	}
+	// From here on nobody may take the missing node for a loss.
+	e.Stop()
+	e.x.stop()
+	own := e.x.own.Load()
+	t := tenure{owner: e.x.owner, known: true, rec: e.rec, paths: []string{own.path}}
+	err := e.l.store.giveBack(ctx, e.x.pool, e.l.keys, t)
+	if errors.Is(err, lock.ErrLost) { // with the session; the record stands
+		err = e.l.store.giveBack(ctx, e.l.store.common, e.l.keys, tenure{owner: e.x.owner})
+	}
+	if err != nil {
+		return fmt.Errorf("release: %w", err)
+	}
+	e.released = true
+	e.Lose(lock.ErrReleased)
+	e.x.closeSoon()
+	return nil
+}

@@ -1,0 +1,48 @@
+package zk
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/go-zookeeper/zk"
+
+	"leaderrun/lock"
+)
+
+// win writes our record if our node stands and the record is still the one for
+// which we settled, all in one transaction. That we are first need not be seen
+// again: the numbers of the queue only rise, so that nobody comes before us while
+// our node stands. It returns our record, or none with a new view.
+func (a *campaign) win(ctx context.Context) (record, error) {
+	rec, own := a.v.rec, a.x.own.Load()
+	if rec.State == lock.Held && rec.Owner == a.x.owner {
+		return rec, nil // by an attempt whose answer was lost
+	}
+	if !a.tried {
+		a.tried = true
+		token := lock.Token(own.czxid)
+		a.held = lock.Record{
+			Token: token, State: lock.Held, TTL: a.ttl, Owner: a.x.owner,
+			Holder: lock.Holder{ID: a.c.ID, Host: a.c.Host, Token: token},
+		}
+	}
+	a.held.Holder.Since = time.Now()
+	won := record{Record: a.held, exists: true}
+	err := a.x.do(ctx, func(ctx context.Context, c *conn) error {
+		results, err := c.multi(ctx, check(own.path), rec.write(a.l.keys, a.held, a.l.store.acl))
+		if err == nil && results[1].Stat != nil {
+			won.version = results[1].Stat.Version
+		}
+		return err
+	})
+	switch {
+	case err == nil:
+		return won, nil
+	case failed(err, own.path) && errors.Is(err, zk.ErrNoNode):
+		return record{}, a.lost()
+	case errors.Is(err, zk.ErrBadVersion), errors.Is(err, zk.ErrNodeExists), errors.Is(err, zk.ErrNoNode):
+		return record{}, a.look(ctx)
+	}
+	return record{}, err
+}
