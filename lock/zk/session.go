@@ -34,8 +34,9 @@ type session struct {
 	ctx    context.Context // of what follows the node
 	cancel context.CancelFunc
 	tasks  sync.WaitGroup
-	life   context.Context // of the connections
+	life   context.Context // of the connections, also after the store's Close if
 	end    context.CancelFunc
+	ending atomic.Bool // the session is being ended
 }
 
 // An ownNode is the node in the queue.
@@ -54,9 +55,15 @@ func (s *Store) grant(ctx context.Context, k keys, ttl time.Duration) (*session,
 		return x.dial(ctx, endpoint, reached, ttl)
 	}, func(err error) bool { return errors.Is(err, lock.ErrLost) })
 	x.ctx, x.cancel = context.WithCancel(s.ctx)
-	x.life, x.end = context.WithCancel(s.ctx)
+	x.life, x.end = context.WithCancel(context.Background())
 	s.tasks.Go(func() {
-		<-x.life.Done()
+		select {
+		case <-x.life.Done():
+		case <-s.ctx.Done():
+			if x.ending.Load() {
+				<-x.life.Done()
+			}
+		}
 		x.pool.Close()
 	})
 	ctx, cancel := context.WithTimeout(ctx, s.bound)
@@ -248,6 +255,7 @@ func (x *session) stop() {
 
 // close ends the session, and with it its node. It tries until ctx is done.
 func (x *session) close(ctx context.Context) error {
+	x.ending.Store(true)
 	defer x.end()
 	x.stop()
 	return persist(ctx, func() error {
@@ -262,6 +270,7 @@ func (x *session) close(ctx context.Context) error {
 // closeSoon ends a session that no longer matters to anybody: it holds nothing,
 // and would end by itself.
 func (x *session) closeSoon() {
+	x.ending.Store(true)
 	x.store.tasks.Go(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), leaveTime)
 		defer cancel()

@@ -1,0 +1,170 @@
+package zk
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/go-zookeeper/zk"
+
+	"leaderrun/lock"
+	"leaderrun/lock/bootclock"
+)
+
+// What people do to a session or a node is known at once, and its record still
+// goes from held to clean.
+func TestTakenAway(t *testing.T) {
+	r := fast(t)
+	s := r.open()
+	for name, strike := range map[string]func(a *run){
+		"session ended": func(a *run) { r.endSession(t, a.session().id) },
+		"node deleted":  func(a *run) { r.must(r.admin.Delete(r.nodeOf(a), -1)) },
+		"node replaced": func(a *run) {
+			path := r.nodeOf(a)
+			r.must(r.admin.Delete(path, -1))
+			_, err := r.admin.Create(path, nil, zk.FlagEphemeral, zk.WorldACL(zk.PermAll))
+			r.must(err)
+			t.Cleanup(func() { _ = r.admin.Delete(path, -1) })
+		},
+	} {
+		a := r.lead(s, "a")
+		began := time.Now()
+		strike(a)
+		within(t, name, prompt, a.lease.Lost())
+		t.Logf("%s: known after %v", name, time.Since(began))
+		if err := a.lease.Err(); !errors.Is(err, lock.ErrLost) {
+			t.Errorf("%s: %v", name, err)
+		}
+		if rec := r.record("e"); rec.State != lock.Held {
+			t.Errorf("%s: record %+v", name, rec)
+		}
+		a.release()
+		if rec := r.record("e"); rec.State != lock.Clean || rec.Owner != a.owner() {
+			t.Errorf("%s: record %+v", name, rec)
+		}
+		for _, path := range r.queue("e") {
+			_ = r.admin.Delete(path, -1)
+		}
+	}
+}
+
+func (a *run) session() *session { return a.lease.(*lease).x }
+
+// A renewal finds the loss when no watch tells of it.
+func TestRenewalFindsLoss(t *testing.T) {
+	r := fast(t)
+	s := r.open()
+	for name, strike := range map[string]func(a *run){
+		"session ended": func(a *run) { r.endSession(t, a.session().id) },
+		"node deleted":  func(a *run) { r.must(r.admin.Delete(r.nodeOf(a), -1)) },
+		"node replaced": func(a *run) {
+			path := r.nodeOf(a)
+			r.must(r.admin.Delete(path, -1))
+			_, err := r.admin.Create(path, nil, zk.FlagPersistent, zk.WorldACL(zk.PermAll))
+			r.must(err)
+		},
+	} {
+		a := r.lead(s, "a")
+		a.session().stop()
+		strike(a)
+		within(t, name, testTTL, a.lease.Lost())
+		if !errors.Is(a.lease.Err(), lock.ErrLost) {
+			t.Errorf("%s: %v", name, a.lease.Err())
+		}
+		a.release()
+		for _, path := range r.queue("e") {
+			r.must(r.admin.Delete(path, -1))
+		}
+	}
+}
+
+// die ends all that a holder does, as the end of its host would.
+func (a *run) die() {
+	a.lease.(*lease).Stop()
+	x := a.session()
+	x.stop()
+	c, err := x.pool.Get(context.Background())
+	a.must(err)
+	x.pool.Drop(c, true)
+}
+
+// A session that runs out ends after the deadline, and the next one leads once it
+// has settled.
+func TestExpiry(t *testing.T) {
+	r := fast(t)
+	s := r.open()
+	a := r.lead(s, "a")
+	b := r.standBy(s, "b")
+	c := r.standBy(s, "c")
+	<-a.lease.Renewed()
+	deadline := a.lease.ValidUntil()
+	began := bootclock.Now()
+	a.die()
+	eventually(t, "the end of the session", patient, func() bool { return len(r.queue("e")) == 2 })
+	gone := bootclock.Now()
+	next := b.wins(patient)
+	now := bootclock.Now()
+	t.Logf("zookeeper ended the session after %v, %v after the deadline; the next leads %v later",
+		gone.Sub(began), gone.Sub(deadline), now.Sub(gone))
+	if gone <= deadline {
+		t.Error("gone before the deadline")
+	}
+	if settled := now.Sub(gone); settled < lock.SettleTime*9/10 || settled > lock.SettleTime+prompt {
+		t.Errorf("settled for %v", settled)
+	}
+	c.waits(100 * time.Millisecond)
+	if n := c.hears(lock.StandingBy, prompt); n.Holder.Token != next.Token() {
+		n = c.hears(lock.StandingBy, prompt) // nobody, before
+		if n.Holder.Token != next.Token() {
+			t.Errorf("c stands behind %+v", n.Holder)
+		}
+	}
+}
+
+// Whoever comes after the end of a tenure that never said so settles. If it gives
+// up meanwhile, the next one settles too.
+func TestHeldWithoutHolder(t *testing.T) {
+	r := fast(t)
+	s := r.open()
+	a := r.lead(s, "a")
+	a.die()
+	r.endSession(t, a.session().id)
+	b := r.start(s, "b")
+	b.waits(lock.SettleTime / 2)
+	b.cancel(errors.New("enough"))
+	<-b.done
+	if rec := r.record("e"); rec.State != lock.Held || rec.Token != a.lease.Token() {
+		t.Errorf("record: %+v", rec)
+	}
+	c := r.start(s, "c")
+	c.waits(lock.SettleTime * 9 / 10)
+	if n := c.hears(lock.StandingBy, prompt); n.Holder != (lock.Holder{}) {
+		t.Errorf("stands behind %+v, want nobody", n.Holder)
+	}
+	c.wins(prompt)
+}
+
+// The ticket gives back what another process holds, and the next one leads
+// without settling.
+func TestTicket(t *testing.T) {
+	r := fast(t)
+	s := r.open()
+	a := r.lead(s, "a")
+	b := r.standBy(s, "b")
+	a.die()
+	other := r.open()
+	began := bootclock.Now()
+	r.must(other.Release(t.Context(), a.ticket))
+	b.wins(prompt)
+	t.Logf("leads %v after the release was begun", bootclock.Now().Sub(began))
+	r.must(other.Release(t.Context(), a.ticket))
+	if h, err := other.Locker("e").Holder(t.Context()); err != nil || h.ID != "b" {
+		t.Errorf("holder: %+v, %v", h, err)
+	}
+	for _, data := range []string{"", "{}", `{"election":"e","node":"1"}`} {
+		if err := other.Release(t.Context(), lock.Ticket{Data: []byte(data)}); !errors.Is(err, lock.ErrConfig) {
+			t.Errorf("ticket %q: %v", data, err)
+		}
+	}
+}

@@ -1,0 +1,281 @@
+package zk
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/go-zookeeper/zk"
+
+	"leaderrun/lock"
+	"leaderrun/lock/bootclock"
+	"leaderrun/scripts/servers"
+)
+
+// Candidates lead in the order in which they came, with rising tokens.
+func TestFIFO(t *testing.T) {
+	r := fast(t)
+	s := r.open()
+	holder := r.lead(s, "a")
+	var queue []*run
+	for _, id := range []string{"b", "c", "d"} {
+		queue = append(queue, r.standBy(s, id))
+	}
+	for _, next := range queue {
+		began := bootclock.Now()
+		holder.release()
+		l := next.wins(prompt)
+		t.Logf("hand-over in %v", bootclock.Now().Sub(began))
+		if l.Token() <= holder.lease.Token() {
+			t.Errorf("%s: token %d after %d", next.id, l.Token(), holder.lease.Token())
+		}
+		holder = next
+	}
+}
+
+// A waiter that dies in the middle of the queue lets nobody past the leader,
+// and leaves no dead place.
+func TestWaiterDies(t *testing.T) {
+	r := fast(t)
+	s := r.open()
+	a := r.lead(s, "a")
+	b := r.standBy(s, "b")
+	c := r.standBy(s, "c")
+	r.must(r.admin.Delete(r.nodeOf(b), -1))
+	within(t, "b to give up", prompt, b.done)
+	if !errors.Is(b.err, lock.ErrUnavailable) || errors.Is(b.err, lock.ErrLeftBehind) {
+		t.Errorf("b: %v", b.err)
+	}
+	c.waits(500 * time.Millisecond)
+	if err := a.lease.Err(); err != nil {
+		t.Fatal(err)
+	}
+	a.release()
+	c.wins(prompt)
+}
+
+// nodeOf finds the place of a candidate.
+func (r *rig) nodeOf(a *run) string {
+	r.Helper()
+	for _, path := range r.queue("e") {
+		if strings.Contains(path, a.owner()) {
+			return path
+		}
+	}
+	r.Fatalf("%s is not in the queue", a.id)
+	return ""
+}
+
+// Elections in quick succession leave nothing behind.
+func TestNothingIsLeft(t *testing.T) {
+	r := fast(t)
+	before, sockets := r.sessions(), openSockets(t)
+	s := r.open()
+	rounds := 1000
+	if testing.Short() {
+		rounds = 100
+	}
+	began := time.Now()
+	for i := range rounds {
+		a := s.Locker("e")
+		l, err := a.Acquire(t.Context(), lock.Candidate{ID: fmt.Sprint(i), TTL: testTTL})
+		r.must(err)
+		r.must(l.Release(t.Context()))
+		if i == 0 {
+			began = time.Now()
+		}
+	}
+	t.Logf("%v for each election", time.Since(began)/time.Duration(rounds))
+	holder := r.lead(s, "holder")
+	for range 20 {
+		c := lock.Candidate{ID: "try", TTL: testTTL, Try: true}
+		if _, err := s.Locker("e").Acquire(t.Context(), c); !errors.Is(err, lock.ErrHeld) {
+			t.Fatal(err)
+		}
+		b := r.standBy(s, "b")
+		b.cancel(errors.New("enough"))
+		<-b.done
+	}
+	holder.release()
+	r.must(s.Close())
+	if left := r.sessions(); len(left) > len(before) {
+		t.Errorf("sessions: %v, before %v", left, before)
+	}
+	if left := r.queue("e"); len(left) > 0 {
+		t.Errorf("queue: %v", left)
+	}
+	if n := openSockets(t); n > sockets {
+		t.Errorf("%d sockets are open, before %d", n, sockets)
+	}
+}
+
+// sessions returns the ids that the server knows.
+func (r *rig) sessions() (ids []string) {
+	r.Helper()
+	conn, err := net.Dial("tcp", r.zoo.Endpoints()[0])
+	r.must(err)
+	defer conn.Close() //nolint:errcheck // a test
+	_, err = io.WriteString(conn, "dump")
+	r.must(err)
+	out, err := io.ReadAll(conn)
+	r.must(err)
+	for line := range strings.Lines(string(out)) {
+		if id := strings.TrimSpace(line); strings.HasPrefix(id, "0x") && !strings.HasSuffix(id, ":") {
+			ids = append(ids, id)
+		}
+	}
+	return ids
+}
+
+func openSockets(t *testing.T) (n int) {
+	t.Helper()
+	entries, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		t.Skip(err)
+	}
+	for _, e := range entries {
+		if to, err := os.Readlink("/proc/self/fd/" + e.Name()); err == nil && strings.HasPrefix(to, "socket:") {
+			n++
+		}
+	}
+	return n
+}
+
+// A node without a session blocks the queue for ever: people are told which, and
+// that they can mend it.
+func TestNodeWithoutSession(t *testing.T) {
+	r := fast(t)
+	s := r.open()
+	r.lead(s, "first").release()
+	acl := zk.WorldACL(zk.PermAll)
+	for _, name := range []string{"made by hand", newOwner() + "-lock-0000000000"} {
+		path := "/leaderrun/e/queue/" + name
+		_, err := r.admin.Create(path, []byte("x"), 0, acl)
+		r.must(err)
+		a := r.start(s, "a")
+		n := a.hears(lock.Warning, prompt)
+		if want := "deleteall " + path; !strings.Contains(n.Err.Error(), want) {
+			t.Errorf("warning %q, want %q in it", n.Err, want)
+		}
+		try := lock.Candidate{ID: "try", TTL: testTTL, Try: true}
+		if _, err := s.Locker("e").Acquire(t.Context(), try); !errors.Is(err, lock.ErrHeld) {
+			t.Error(err)
+		}
+		r.must(r.admin.Delete(path, -1))
+		a.wins(2 * prompt)
+		a.release()
+	}
+}
+
+// Another recipe's lock on the same path is waited for, with a line that says so:
+// on the election's node, where it is by the usual recipes, and in the queue.
+func TestOtherRecipe(t *testing.T) {
+	r := fast(t)
+	s := r.open()
+	r.lead(s, "first").release()
+	for _, dir := range []string{"/leaderrun/e", "/leaderrun/e/queue"} {
+		for _, name := range []string{"_c_5dd5e6ad-6d0b-4d2c-8c49-cd47c5a0b71e-lock-", "d1e2f3__lock__", "latch"} {
+			flags := int32(zk.FlagEphemeralSequential)
+			path, err := r.admin.Create(dir+"/"+name, nil, flags, zk.WorldACL(zk.PermAll))
+			r.must(err)
+			a := r.start(s, "a")
+			if n := a.hears(lock.Warning, prompt); !strings.Contains(n.Err.Error(), path) || !strings.Contains(n.Err.Error(), "--name") {
+				t.Errorf("warning %q, want %s in it", n.Err, path)
+			}
+			a.waits(500 * time.Millisecond)
+			r.must(r.admin.Delete(path, -1))
+			a.wins(2 * prompt)
+			a.release()
+		}
+	}
+	// The common recipes see our node, if they use the same queue.
+	a := r.lead(s, "a")
+	other := zk.NewLock(r.admin, "/leaderrun/e/queue", zk.WorldACL(zk.PermAll))
+	locked := make(chan error, 1)
+	go func() { locked <- other.Lock() }()
+	select {
+	case err := <-locked:
+		t.Errorf("another recipe leads beside us: %v", err)
+	case <-time.After(500 * time.Millisecond):
+	}
+	a.release()
+	r.must(within(t, "the other recipe", prompt, locked))
+	r.must(other.Unlock())
+}
+
+// A record that is none of ours stops everybody who would have to rely on it.
+func TestForeignRecord(t *testing.T) {
+	r := fast(t)
+	s := r.open()
+	a := r.lead(s, "a")
+	b := r.standBy(s, "b")
+	_, err := r.admin.Set("/leaderrun/e/record", []byte("{}"), -1)
+	r.must(err)
+	within(t, "b to give up", prompt, b.done)
+	c := r.start(s, "c")
+	within(t, "c to give up", prompt, c.done)
+	for _, err := range []error{b.err, c.err, a.lease.Release(t.Context())} {
+		if !errors.Is(err, lock.ErrConfig) || !strings.Contains(err.Error(), "/leaderrun/e/record") {
+			t.Errorf("%v, want ErrConfig and the node", err)
+		}
+	}
+	eventually(t, "the queue to be left", prompt, func() bool { return len(r.queue("e")) == 0 })
+}
+
+// Numbers begin anew from below when they have come to their end.
+func TestPlaces(t *testing.T) {
+	const owner = "0123456789abcdef"
+	for _, test := range []struct {
+		name    string
+		owner   string
+		seq     int32
+		ordered bool
+	}{
+		{owner + "-lock-0000000007", owner, 7, true},
+		{owner + "-lock-2147483647", owner, 1<<31 - 1, true},
+		{owner + "-lock--2147483648", owner, -1 << 31, true},
+		{owner + "-lock-9999999999", "", 0, false},
+		{"_c_" + owner + "-lock-0000000007", "", 7, true},
+		{"lock-0000000007", "", 7, true},
+		{owner + "__lock__0000000007", "", 0, false},
+		{"x", "", 0, false},
+	} {
+		p := parsePlace("/q", test.name)
+		if p.path != "/q/"+test.name || p.owner != test.owner || p.seq != test.seq || p.ordered != test.ordered {
+			t.Errorf("%s: %+v", test.name, p)
+		}
+	}
+	for _, pair := range [][2]int32{{1, 2}, {-1, 0}, {1<<31 - 1, -1 << 31}, {1<<31 - 5, -1<<31 + 5}} {
+		p, q := place{seq: pair[0]}, place{seq: pair[1]}
+		if !p.before(q) || q.before(p) || p.before(p) {
+			t.Errorf("%d is not before %d", pair[0], pair[1])
+		}
+	}
+}
+
+// The time-out that the server grants is what counts.
+func TestGrantedTTL(t *testing.T) {
+	r := newRig(t, servers.ZooKeeperOptions{Fast: true, Conf: []string{"minSessionTimeout=6000", "maxSessionTimeout=6000"}})
+	s := r.open()
+	for _, asked := range []time.Duration{4 * time.Second, 9 * time.Second} {
+		a := r.startWith(s, lock.Candidate{ID: "a", TTL: asked})
+		l := a.wins(patient)
+		if left := l.ValidUntil().Until(); left < 4*time.Second || left > 6*time.Second {
+			t.Errorf("%v left of a session of 6 s", left)
+		}
+		if ttl := r.record("e").TTL; ttl != 6*time.Second {
+			t.Errorf("TTL in the record: %v", ttl)
+		}
+		if asked > 6*time.Second {
+			if n := a.hears(lock.Warning, prompt); !strings.Contains(n.Err.Error(), "maxSessionTimeout") {
+				t.Error(n.Err)
+			}
+		}
+		a.release()
+	}
+}
