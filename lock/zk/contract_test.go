@@ -3,6 +3,8 @@ package zk
 import (
 	"encoding/binary"
 	"errors"
+	"os"
+	"path/filepath"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -17,16 +19,46 @@ import (
 // contractTTL has room for the candidates' loss grace.
 const contractTTL = 5 * time.Second
 
-func TestContract(t *testing.T) { newRig(t, servers.ZooKeeperOptions{Fast: true}).contract(nil) }
+func TestContract(t *testing.T) {
+	for name, o := range map[string]servers.ZooKeeperOptions{
+		"one node":                    {},
+		"three nodes":                 {Nodes: 3},
+		"one node, TLS and a user":    {TLS: true, User: "admin", Password: "opensesame"},
+		"three nodes, TLS and a user": {Nodes: 3, TLS: true, User: "admin", Password: "opensesame"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			o.Fast = true
+			r := newRig(t, o)
+			if o.User != "" {
+				r.leastPrivileged()
+			}
+			r.contract()
+		})
+	}
+}
 
-func (r *rig) contract(change func(*lock.Settings)) {
+// leastPrivileged makes the user of the README, who may do just enough, and logs
+// in as that.
+func (r *rig) leastPrivileged() {
+	r.Helper()
+	const user, password = "runner", "sesame"
+	acl := zk.DigestACL(zk.PermCreate|zk.PermDelete|zk.PermRead|zk.PermWrite, user, password)
+	_, err := r.admin.Create("/leaderrun", nil, 0, acl)
+	r.must(err)
+	r.user, r.passwordFile = user, r.secret(password)
+}
+
+func (r *rig) secret(password string) (file string) {
+	r.Helper()
+	file = filepath.Join(r.TempDir(), "password")
+	r.must(os.WriteFile(file, []byte(password+"\n"), 0o600))
+	return file
+}
+
+func (r *rig) contract() {
 	contract.Run(r.T, contract.Suite{
 		Open: func(testing.TB) lock.Store {
-			settings := r.settings()
-			if change != nil {
-				change(&settings)
-			}
-			s, err := Resolve(settings)
+			s, err := Resolve(r.settings())
 			r.must(err)
 			store, err := Open(s)
 			r.must(err)

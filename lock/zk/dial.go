@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"net"
+	"sync/atomic"
 
 	"leaderrun/lock"
 	"leaderrun/lock/transport"
@@ -14,10 +15,11 @@ import (
 type dialer struct {
 	settings  lock.Settings
 	transport transport.Dialer
+	answered  *atomic.Bool // some server has, so that TLS is as it must be
 }
 
 func newDialer(s lock.Settings) dialer {
-	return dialer{s, transport.Dialer{Store: storeName, Settings: s, SpeaksPlain: speaksPlain}}
+	return dialer{s, transport.Dialer{Store: storeName, Settings: s, SpeaksPlain: speaksPlain}, new(atomic.Bool)}
 }
 
 // check reads what dial will read, so that a wrong path is found at once.
@@ -52,6 +54,7 @@ func (d dialer) dial(ctx context.Context, endpoint string, reached func(), h hel
 		_ = link.Close()
 		return nil, err
 	}
+	d.answered.Store(true)
 	c := newConn(endpoint, d.settings.User, newWire(link, w.raw, h.seen), w)
 	c.fresh.Store(h.session == 0)
 	if err := c.login(ctx, password); err != nil {

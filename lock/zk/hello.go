@@ -125,7 +125,8 @@ func (d dialer) explain(ctx context.Context, endpoint string, link *transport.Li
 	if err := link.Refused(); err != nil {
 		return err
 	}
-	if link.State() == nil && !link.Heard() && d.transport.SpeaksTLS(ctx, endpoint) {
+	// Asked once only: to a ZooKeeper that has no majority it is a broken packet.
+	if link.State() == nil && !link.Heard() && !d.answered.Load() && d.transport.SpeaksTLS(ctx, endpoint) {
 		return d.transport.ErrTLS(endpoint)
 	}
 	return fault(lock.ErrUnavailable, "it hung up before it answered (%w): it has no majority, or too many connections from here (maxClientCnxns)", err)

@@ -32,6 +32,8 @@ type rig struct {
 	*testing.T
 	zoo   *servers.ZooKeeper
 	admin *zk.Conn
+
+	user, passwordFile string // to log in as, if set
 }
 
 func newRig(t *testing.T, o servers.ZooKeeperOptions) *rig {
@@ -68,6 +70,7 @@ func (r *rig) settings(hosts ...string) lock.Settings {
 	return lock.Settings{
 		URL:   lock.URL{Scheme: "zk", Hosts: hosts},
 		TLSCA: r.zoo.CA(), TLSCert: r.zoo.ClientCert(), TLSKey: r.zoo.ClientKey(),
+		User: r.user, PasswordFile: r.passwordFile,
 		DefaultTimeout: timing,
 	}
 }

@@ -233,12 +233,16 @@ func (c *conn) denied(err error, verb, path string) error {
 	if verb == "create" || verb == "delete" {
 		at = parent(path)
 	}
-	who := "nobody is logged in"
-	cure := "set --user and --password-file, or setAcl " + at + " world:anyone:cdrw"
+	who := "nobody is logged in: set --user and --password-file, or setAcl " + at + " world:anyone:cdrw"
 	if c.user != "" {
-		who = fmt.Sprintf("user %q lacks it", c.user)
-		cure = fmt.Sprintf("give the user cdrw there (setAcl), or correct --password-file: ZooKeeper takes a wrong password for another user's and says nothing")
+		who = fmt.Sprintf("user %q does not have it: give it cdrw there with setAcl, or correct --password-file, for zookeeper takes a wrong password for another user's and says nothing", c.user)
 	}
-	return transport.NewFault(lock.ErrDenied, storeName, c.endpoint,
-		"no permission to %s %s: %q on %s is missing: %s: %s (%w)", verb, path, verb[:1], at, who, cure, err)
+	why := &deniedError{fmt.Sprintf("no permission to %s %s: %q on %s is missing: %s", verb, path, verb[:1], at, who)}
+	return transport.NewFault(lock.ErrDenied, storeName, c.endpoint, "%w", why)
 }
+
+// A deniedError is zk.ErrNoAuth, which calls itself "not authenticated".
+type deniedError struct{ text string }
+
+func (e *deniedError) Error() string { return e.text }
+func (e *deniedError) Unwrap() error { return zk.ErrNoAuth }

@@ -1,0 +1,68 @@
+package zk
+
+import (
+	"testing"
+	"time"
+
+	"leaderrun/lock"
+	"leaderrun/scripts/servers"
+)
+
+// index finds the node of an endpoint.
+func (r *rig) index(endpoint string) int {
+	r.Helper()
+	for i, e := range r.zoo.Endpoints() {
+		if e == endpoint {
+			return i
+		}
+	}
+	r.Fatalf("no node at %s", endpoint)
+	return -1
+}
+
+// connected returns the node that a holder's session is connected to.
+func (a *run) connected() int {
+	a.Helper()
+	var node int
+	eventually(a, "a connection", patient, func() bool {
+		c := a.session().pool.Current()
+		if c != nil {
+			node = a.index(c.endpoint)
+		}
+		return c != nil
+	})
+	return node
+}
+
+// The ensemble may lose its leader, or the server that we talk to, by a crash or
+// a freeze: the same lease goes on.
+func TestMembers(t *testing.T) {
+	r := newRig(t, servers.ZooKeeperOptions{Nodes: 3})
+	const ttl = 10 * time.Second
+	a := r.startWith(r.open(), lock.Candidate{ID: "a", TTL: ttl})
+	a.wins(patient)
+	b := r.startWith(r.open(), lock.Candidate{ID: "b", TTL: ttl})
+	b.hears(lock.StandingBy, patient)
+
+	leader, err := r.zoo.Leader()
+	r.must(err)
+	r.must(r.zoo.Kill(leader))
+	a.survives(3, 2*ttl)
+	r.must(r.zoo.Restart(leader))
+
+	for _, harm := range []struct{ strike, mend func(int) error }{
+		{r.zoo.Kill, r.zoo.Restart},
+		{r.zoo.Pause, r.zoo.Resume},
+	} {
+		at := a.connected()
+		r.must(harm.strike(at))
+		a.survives(3, 2*ttl)
+		if now := a.connected(); now == at {
+			t.Errorf("still connected to node %d", at)
+		}
+		r.must(harm.mend(at))
+	}
+	b.waits(0)
+	a.release()
+	b.wins(ttl)
+}
