@@ -2,10 +2,8 @@ package zk
 
 import (
 	"errors"
-	"fmt"
 	"io"
 	"net"
-	"os"
 	"strings"
 	"testing"
 	"time"
@@ -14,6 +12,7 @@ import (
 
 	"leaderrun/lock"
 	"leaderrun/lock/bootclock"
+	"leaderrun/lock/contract"
 	"leaderrun/scripts/servers"
 )
 
@@ -74,23 +73,9 @@ func (r *rig) nodeOf(a *run) string {
 // Elections in quick succession leave nothing behind.
 func TestNothingIsLeft(t *testing.T) {
 	r := fast(t)
-	before, sockets := r.sessions(), openSockets(t)
+	before := r.sessions()
 	s := r.open()
-	rounds := 1000
-	if testing.Short() {
-		rounds = 100
-	}
-	began := time.Now()
-	for i := range rounds {
-		a := s.Locker("e")
-		l, err := a.Acquire(t.Context(), lock.Candidate{ID: fmt.Sprint(i), TTL: testTTL})
-		r.must(err)
-		r.must(l.Release(t.Context()))
-		if i == 0 {
-			began = time.Now()
-		}
-	}
-	t.Logf("%v for each election", time.Since(began)/time.Duration(rounds))
+	contract.Thousand(t, s, testTTL)
 	holder := r.lead(s, "holder")
 	for range 20 {
 		c := lock.Candidate{ID: "try", TTL: testTTL, Try: true}
@@ -106,11 +91,10 @@ func TestNothingIsLeft(t *testing.T) {
 	if left := r.sessions(); len(left) > len(before) {
 		t.Errorf("sessions: %v, before %v", left, before)
 	}
-	if left := r.queue("e"); len(left) > 0 {
-		t.Errorf("queue: %v", left)
-	}
-	if n := openSockets(t); n > sockets {
-		t.Errorf("%d sockets are open, before %d", n, sockets)
+	for _, election := range []string{"e", "thousand"} {
+		if left := r.queue(election); len(left) > 0 {
+			t.Errorf("queue: %v", left)
+		}
 	}
 }
 
@@ -130,20 +114,6 @@ func (r *rig) sessions() (ids []string) {
 		}
 	}
 	return ids
-}
-
-func openSockets(t *testing.T) (n int) {
-	t.Helper()
-	entries, err := os.ReadDir("/proc/self/fd")
-	if err != nil {
-		t.Skip(err)
-	}
-	for _, e := range entries {
-		if to, err := os.Readlink("/proc/self/fd/" + e.Name()); err == nil && strings.HasPrefix(to, "socket:") {
-			n++
-		}
-	}
-	return n
 }
 
 // A node without a session blocks the queue for ever: people are told which, and
