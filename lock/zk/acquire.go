@@ -28,7 +28,7 @@ func (l *locker) Acquire(ctx context.Context, c lock.Candidate) (lock.Lease, err
 	}
 	if c.Try {
 		// Only spares a session and a guard; the place in the queue decides.
-		if err := l.busy(ctx); err != nil {
+		if err := l.busy(ctx, c); err != nil {
 			return nil, err
 		}
 	}
@@ -59,20 +59,31 @@ func (l *locker) Acquire(ctx context.Context, c lock.Candidate) (lock.Lease, err
 }
 
 // busy returns ErrHeld if anybody stands in the queue.
-func (l *locker) busy(ctx context.Context) error {
-	var names []string
+func (l *locker) busy(ctx context.Context, c lock.Candidate) error {
+	var first *place
+	var n *node
 	err := l.store.request(ctx, func(ctx context.Context, c *conn) error {
 		if err := c.sync(ctx, l.keys.queue()); err != nil {
 			return err
 		}
-		var err error
-		names, err = c.children(ctx, l.keys.queue())
+		names, err := c.children(ctx, l.keys.queue())
+		if len(names) == 0 || err != nil {
+			return err
+		}
+		p := parsePlace(l.keys.queue(), names[0])
+		first = &p
+		n, err = c.stat(ctx, p.path)
 		return err
 	})
-	if err == nil && len(names) > 0 {
-		err = lock.ErrHeld
+	if err != nil || first == nil {
+		return err
 	}
-	return err
+	if n != nil {
+		if err := first.odd(n); err != nil {
+			c.Notify(lock.Notice{Kind: lock.Warning, Err: err})
+		}
+	}
+	return lock.ErrHeld
 }
 
 // leave gives back what a campaign without success has, within leaveTime and

@@ -11,10 +11,11 @@ import (
 )
 
 // lookAfter is how often a candidate in the queue reads what its watches should
-// have told; lookFirst the same while it is the first and settles.
+// have told; lookSoon the same while it is the first and settles, or no watch can
+// tell.
 const (
 	lookAfter = 3 * time.Second
-	lookFirst = 250 * time.Millisecond
+	lookSoon  = 250 * time.Millisecond
 )
 
 // A campaign is one stay in the queue. One goroutine owns it; watches send it

@@ -1,6 +1,10 @@
 package zk
 
 import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -65,4 +69,30 @@ func TestMembers(t *testing.T) {
 	b.waits(0)
 	a.release()
 	b.wins(ttl)
+}
+
+// A server that grants the session less than another did would cut short what is
+// left of the lease: it is over at once, and the line says why.
+func TestServersGrantDifferently(t *testing.T) {
+	dir := t.TempDir()
+	r := newRig(t, servers.ZooKeeperOptions{Nodes: 3, Dir: dir, Fast: true})
+	a := r.startWith(r.open(r.zoo.Endpoints()[0]), lock.Candidate{ID: "a", TTL: 6 * time.Second})
+	a.wins(patient)
+	files, err := filepath.Glob(filepath.Join(dir, "*.cfg"))
+	r.must(err)
+	for _, file := range files {
+		conf, err := os.ReadFile(file)
+		r.must(err)
+		r.must(os.WriteFile(file, append(conf, "maxSessionTimeout=3000\n"...), 0o600))
+	}
+	r.must(r.zoo.Kill(0))
+	r.must(r.zoo.Restart(0))
+	within(t, "the loss", patient, a.lease.Lost())
+	if err := a.lease.Err(); !errors.Is(err, lock.ErrLost) || !strings.Contains(err.Error(), "maxSessionTimeout") {
+		t.Errorf("%v", err)
+	}
+	a.release()
+	if rec := r.record("e"); rec.State != lock.Clean {
+		t.Errorf("record: %+v", rec)
+	}
 }

@@ -170,6 +170,6 @@ func (c *conn) endSession(ctx context.Context) error {
 	case <-c.wire.ended:
 		return nil
 	default:
-		return transport.NewFault(lock.ErrUnavailable, storeName, c.endpoint, "end session: %w", errHungUp)
+		return c.fault(lock.ErrUnavailable, "end session: %w", errHungUp)
 	}
 }

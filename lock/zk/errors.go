@@ -25,7 +25,7 @@ const (
 // is missing or there, a version that is another) is passed on as it is.
 func (c *conn) Judge(ctx context.Context, err error) transport.Verdict {
 	fault := func(kind error, drop bool, format string, args ...any) transport.Verdict {
-		return transport.Verdict{Err: transport.NewFault(kind, storeName, c.endpoint, format, args...), Drop: drop}
+		return transport.Verdict{Err: c.fault(kind, format, args...), Drop: drop}
 	}
 	if transport.KindOf(err) != nil {
 		return transport.Verdict{Err: err}
@@ -53,6 +53,8 @@ func (c *conn) Judge(ctx context.Context, err error) transport.Verdict {
 		return fault(lock.ErrDenied, true, "it takes no --user: digest authentication is turned off there (%w)", err)
 	case errors.Is(err, zk.ErrInvalidACL):
 		return fault(lock.ErrDenied, false, "it does not take user %q for one that may own nodes (%w)", c.user, err)
+	case errors.Is(err, zk.ErrNoChildrenForEphemerals):
+		return fault(lock.ErrConfig, false, "a node of the path in --store is another program's ephemeral one, below which there can be none")
 	case errors.Is(err, zk.ErrBadArguments), errors.Is(err, zk.ErrInvalidPath):
 		return fault(lock.ErrConfig, false, "%w: see --store and --name", err)
 	}
@@ -70,9 +72,13 @@ func (c *conn) Judge(ctx context.Context, err error) transport.Verdict {
 	return fault(lock.ErrUnavailable, true, "%w", err)
 }
 
+func (c *conn) fault(kind error, format string, args ...any) error {
+	return transport.NewFault(kind, storeName, c.endpoint, format, args...)
+}
+
 // isAnswer tells of errors that say how things stand in the store.
 func isAnswer(err error) bool {
-	for _, answer := range []error{zk.ErrNoNode, zk.ErrNodeExists, zk.ErrBadVersion, zk.ErrNotEmpty, zk.ErrNoAuth, zk.ErrNoChildrenForEphemerals} {
+	for _, answer := range []error{zk.ErrNoNode, zk.ErrNodeExists, zk.ErrBadVersion, zk.ErrNotEmpty, zk.ErrNoAuth} {
 		if errors.Is(err, answer) {
 			return true
 		}

@@ -9,7 +9,6 @@ import (
 	"github.com/go-zookeeper/zk"
 
 	"leaderrun/lock"
-	"leaderrun/lock/transport"
 )
 
 // A node is what a read has found.
@@ -238,7 +237,7 @@ func (c *conn) denied(err error, verb, path string) error {
 		who = fmt.Sprintf("user %q does not have it: give it cdrw there with setAcl, or correct --password-file, for zookeeper takes a wrong password for another user's and says nothing", c.user)
 	}
 	why := &deniedError{fmt.Sprintf("no permission to %s %s: %q on %s is missing: %s", verb, path, verb[:1], at, who)}
-	return transport.NewFault(lock.ErrDenied, storeName, c.endpoint, "%w", why)
+	return c.fault(lock.ErrDenied, "%w", why)
 }
 
 // A deniedError is zk.ErrNoAuth, which calls itself "not authenticated".

@@ -9,7 +9,6 @@ import (
 	"os/exec"
 	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -115,18 +114,13 @@ func (h *holder) note(words string) (word string) {
 func (h *holder) told(word string, n int) {
 	h.Helper()
 	for n > 0 {
-		got := h.note(within(h.T, word, patient, h.words))
-		if got == word {
+		switch got := h.note(within(h.T, word, patient, h.words)); got {
+		case word:
 			n--
-		} else if got == "" || got == "lost" {
+		case "", "lost":
 			h.Fatalf("holder: %q, want %s", got, word)
 		}
 	}
-}
-
-func (h *holder) signal(s syscall.Signal) {
-	h.Helper()
-	h.must(h.cmd.Process.Signal(s))
 }
 
 // release tells the holder that lost its lease to give it back.

@@ -103,7 +103,7 @@ func (r *rig) sessions() (ids []string) {
 	r.Helper()
 	conn, err := net.Dial("tcp", r.zoo.Endpoints()[0])
 	r.must(err)
-	defer conn.Close() //nolint:errcheck // a test
+	defer conn.Close()
 	_, err = io.WriteString(conn, "dump")
 	r.must(err)
 	out, err := io.ReadAll(conn)

@@ -24,11 +24,11 @@ type session struct {
 	data  []byte // of the node
 	gone  chan error
 
-	id       int64 // 0 until the first connection, which makes it
-	secret   [secretLen]byte
-	lifetime time.Duration // as granted first
-	zxid     atomic.Int64  // the newest transaction seen
-	created  bool          // a node of this owner may be there
+	granted  atomic.Pointer[welcome] // nil until the first connection, which makes the session
+	id       int64                   // of the session
+	lifetime time.Duration           // as granted
+	zxid     atomic.Int64            // the newest transaction seen
+	created  bool                    // a node of this owner may be there
 	own      atomic.Pointer[ownNode]
 
 	ctx    context.Context // of what follows the node
@@ -74,7 +74,8 @@ func (s *Store) grant(ctx context.Context, k keys, ttl time.Duration) (*session,
 		return nil, lock.Grant{}, err
 	}
 	w := c.welcome
-	x.id, x.secret, x.lifetime = w.session, w.secret, w.timeout
+	x.id, x.lifetime = w.session, w.timeout
+	x.granted.Store(&w)
 	c.fresh.Store(false)
 	return x, lock.Grant{Sent: w.sent, Lifetime: w.timeout, Relayed: true}, nil
 }
@@ -83,21 +84,22 @@ func (s *Store) grant(ctx context.Context, k keys, ttl time.Duration) (*session,
 // before the first connection is adopted.
 func (x *session) dial(ctx context.Context, endpoint string, reached func(), ttl time.Duration) (*conn, error) {
 	h := hello{seen: &x.zxid, timeout: ttl}
-	if x.id != 0 {
-		h.timeout, h.session, h.secret = x.lifetime, x.id, x.secret
+	first := x.granted.Load()
+	if first != nil {
+		h.timeout, h.session, h.secret = first.timeout, first.session, first.secret
 	}
 	c, err := x.store.dialer.dial(ctx, endpoint, reached, h)
 	switch {
 	case errors.Is(err, errExpired):
 		return nil, errEnded(h.session)
-	case err != nil || h.session == 0:
+	case err != nil || first == nil:
 		return c, err
 	}
-	if granted := c.welcome.timeout; granted < x.lifetime {
+	if granted := c.welcome.timeout; granted < first.timeout {
 		// That cuts short what is left of the time that answers have proven.
 		c.Close(true)
 		return nil, transport.NewFault(lock.ErrLost, storeName, endpoint,
-			"it grants this session no more than %v where another server granted %v: set the same tickTime and maxSessionTimeout on all", granted, x.lifetime)
+			"it grants this session no more than %v where another server granted %v: set the same tickTime and maxSessionTimeout on all", granted, first.timeout)
 	}
 	return c, nil
 }
@@ -204,6 +206,9 @@ func (x *session) create(ctx context.Context, c *conn) (*place, error) {
 			return nil, err
 		}
 		made, err = c.create(ctx, path, x.data, zk.FlagEphemeralSequential, acl)
+	}
+	if errors.Is(err, zk.ErrNoNode) {
+		return nil, c.fault(lock.ErrUnavailable, "somebody deletes node %s all the time", x.keys.queue())
 	}
 	if err != nil {
 		return nil, err

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"time"
 
 	"github.com/go-zookeeper/zk"
 
@@ -58,7 +59,11 @@ func (a *campaign) look(ctx context.Context) error {
 			return err
 		}
 		a.see(pred, rec, queue)
-		return a.watchPred(ctx, c)
+		if err := a.watchPred(ctx, c); err != nil {
+			return err
+		}
+		a.lookAt = bootclock.Now().Add(a.again())
+		return nil
 	})
 }
 
@@ -165,11 +170,15 @@ func (a *campaign) see(pred *place, rec record, queue []string) {
 			v.leads = true
 		}
 	}
-	again := lookAfter
-	if pred == nil || !v.leads {
-		again = lookFirst // something is about to happen
+}
+
+// again is when to look next, if no watch tells before.
+func (a *campaign) again() time.Duration {
+	v := &a.v
+	if v.pred == nil || !v.watchesPred || v.rec.State == lock.Held && !v.leads {
+		return lookSoon
 	}
-	a.lookAt = bootclock.Now().Add(again)
+	return lookAfter
 }
 
 // watchPred follows the place before ours, and looks whether it can be waited for.
@@ -202,16 +211,19 @@ func (a *campaign) watchPred(ctx context.Context, c *conn) error {
 
 // warn tells once of what keeps us waiting and is no candidate of ours.
 func (a *campaign) warn(n *node) {
-	p := a.v.pred
-	var err error
-	switch {
-	case n.stat.EphemeralOwner == 0:
-		err = fmt.Errorf("zookeeper node %s has no session and blocks this election for ever: if nothing uses it, remove it in zkCli with: deleteall %s", p.path, p.path)
-	case p.owner == "":
-		err = fmt.Errorf("zookeeper node %s is another program's lock, which this election waits for: give leaderrun a path of its own with --store or --name", p.path)
-	}
-	if err != nil && a.warned != p.path {
-		a.warned = p.path
+	if err := a.v.pred.odd(n); err != nil && a.warned != a.v.pred.path {
+		a.warned = a.v.pred.path
 		a.c.Notify(lock.Notice{Kind: lock.Warning, Err: err})
 	}
+}
+
+// odd returns what people should know of a node in the way, nil for nothing.
+func (p place) odd(n *node) error {
+	switch {
+	case n.stat.EphemeralOwner == 0:
+		return fmt.Errorf("zookeeper node %s has no session and blocks this election for ever: if nothing uses it, remove it in zkCli with: deleteall %s", p.path, p.path)
+	case p.owner == "":
+		return fmt.Errorf("zookeeper node %s is another program's lock, which this election waits for: give leaderrun a path of its own with --store or --name", p.path)
+	}
+	return nil
 }
