@@ -174,3 +174,19 @@ func TestEnforcedAuth(t *testing.T) {
 	r.user, r.passwordFile = "anybody", r.secret("sesame")
 	r.lead(r.open(), "a").release()
 }
+
+// The path of the URL is made as it is needed.
+func TestPrefix(t *testing.T) {
+	r := fast(t)
+	s := r.settings()
+	s.URL.Path = "/a/b c/ü"
+	a := r.lead(r.openWith(s), "a")
+	if there, _, err := r.admin.Exists("/a/b c/ü/e/record"); !there || err != nil {
+		t.Errorf("no record: %v", err)
+	}
+	a.release()
+	_, err := r.admin.Create("/ephemeral", nil, zk.FlagEphemeral, zk.WorldACL(zk.PermAll))
+	r.must(err)
+	s.URL.Path = "/ephemeral"
+	r.refused(s, lock.ErrConfig, "--store")
+}

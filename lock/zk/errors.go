@@ -100,3 +100,26 @@ func codeOf(err error) int {
 func errEnded(session int64) error {
 	return fmt.Errorf("%w: zookeeper session 0x%x ran out or was ended", lock.ErrLost, uint64(session))
 }
+
+// denied says in one line what permission is missing, and whose.
+func (c *conn) denied(err error, verb, path string) error {
+	if !errors.Is(err, zk.ErrNoAuth) {
+		return err
+	}
+	at := path
+	if verb == "create" || verb == "delete" {
+		at = parent(path)
+	}
+	who := "nobody is logged in: set --user and --password-file, or setAcl " + at + " world:anyone:cdrw"
+	if c.user != "" {
+		who = fmt.Sprintf("user %q does not have it: give it cdrw there with setAcl, or correct --password-file, for zookeeper takes a wrong password for another user's and says nothing", c.user)
+	}
+	why := &deniedError{fmt.Sprintf("no permission to %s %s: %q on %s is missing: %s", verb, path, verb[:1], at, who)}
+	return c.fault(lock.ErrDenied, "%w", why)
+}
+
+// A deniedError is zk.ErrNoAuth, which calls itself "not authenticated".
+type deniedError struct{ text string }
+
+func (e *deniedError) Error() string { return e.text }
+func (e *deniedError) Unwrap() error { return zk.ErrNoAuth }

@@ -85,7 +85,7 @@ type place struct {
 	ordered bool
 }
 
-var placeForm = regexp.MustCompile(`^(.*)lock-(-?[0-9]{10})$`)
+var placeForm = regexp.MustCompile(`^(.*)lock-(-[0-9]{9,10}|[0-9]{10})$`)
 
 func parsePlace(dir, name string) place {
 	p := place{path: dir + "/" + name}

@@ -3,12 +3,9 @@ package zk
 import (
 	"context"
 	"errors"
-	"fmt"
 	"strings"
 
 	"github.com/go-zookeeper/zk"
-
-	"leaderrun/lock"
 )
 
 // A node is what a read has found.
@@ -143,62 +140,6 @@ func (c *conn) set(ctx context.Context, path string, data []byte, version int32)
 	return n, c.denied(err, "write", path)
 }
 
-// An op is one part of a transaction.
-type op struct {
-	request any
-	verb    string
-	path    string
-}
-
-func check(path string) op {
-	return op{&zk.CheckVersionRequest{Path: path, Version: -1}, "read", path}
-}
-
-func setData(path string, data []byte, version int32) op {
-	return op{&zk.SetDataRequest{Path: path, Data: data, Version: version}, "write", path}
-}
-
-func create(path string, data []byte, acl []zk.ACL) op {
-	return op{&zk.CreateRequest{Path: path, Data: data, Acl: acl}, "create", path}
-}
-
-func remove(path string) op {
-	return op{&zk.DeleteRequest{Path: path, Version: -1}, "delete", path}
-}
-
-// A failedOp is why a transaction was refused.
-type failedOp struct {
-	path string
-	err  error
-}
-
-func (e *failedOp) Error() string { return e.path + ": " + e.err.Error() }
-func (e *failedOp) Unwrap() error { return e.err }
-
-// failed tells whether it was the operation on that path.
-func failed(err error, path string) bool {
-	var f *failedOp
-	return errors.As(err, &f) && f.path == path
-}
-
-// multi runs all or nothing. A refusal is a *failedOp.
-func (c *conn) multi(ctx context.Context, ops ...op) ([]zk.MultiResponse, error) {
-	requests := make([]any, len(ops))
-	for i, o := range ops {
-		requests[i] = o.request
-	}
-	results, err := call(ctx, func() ([]zk.MultiResponse, error) { return c.zk.Multi(requests...) })
-	if err == nil {
-		return results, nil
-	}
-	for i, r := range results {
-		if i < len(ops) && r.Error != nil { // the first; those after it were not tried
-			return nil, &failedOp{ops[i].path, c.denied(r.Error, ops[i].verb, ops[i].path)}
-		}
-	}
-	return nil, err
-}
-
 func absent(n *node, err error) (*node, error) {
 	if errors.Is(err, zk.ErrNoNode) {
 		return nil, nil
@@ -222,26 +163,3 @@ func parent(path string) string {
 	}
 	return "/"
 }
-
-// denied says in one line what permission is missing, and whose.
-func (c *conn) denied(err error, verb, path string) error {
-	if !errors.Is(err, zk.ErrNoAuth) {
-		return err
-	}
-	at := path
-	if verb == "create" || verb == "delete" {
-		at = parent(path)
-	}
-	who := "nobody is logged in: set --user and --password-file, or setAcl " + at + " world:anyone:cdrw"
-	if c.user != "" {
-		who = fmt.Sprintf("user %q does not have it: give it cdrw there with setAcl, or correct --password-file, for zookeeper takes a wrong password for another user's and says nothing", c.user)
-	}
-	why := &deniedError{fmt.Sprintf("no permission to %s %s: %q on %s is missing: %s", verb, path, verb[:1], at, who)}
-	return c.fault(lock.ErrDenied, "%w", why)
-}
-
-// A deniedError is zk.ErrNoAuth, which calls itself "not authenticated".
-type deniedError struct{ text string }
-
-func (e *deniedError) Error() string { return e.text }
-func (e *deniedError) Unwrap() error { return zk.ErrNoAuth }

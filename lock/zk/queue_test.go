@@ -197,37 +197,6 @@ func TestForeignRecord(t *testing.T) {
 	eventually(t, "the queue to be left", prompt, func() bool { return len(r.queue("e")) == 0 })
 }
 
-// Numbers begin anew from below when they have come to their end.
-func TestPlaces(t *testing.T) {
-	const owner = "0123456789abcdef"
-	for _, test := range []struct {
-		name    string
-		owner   string
-		seq     int32
-		ordered bool
-	}{
-		{owner + "-lock-0000000007", owner, 7, true},
-		{owner + "-lock-2147483647", owner, 1<<31 - 1, true},
-		{owner + "-lock--2147483648", owner, -1 << 31, true},
-		{owner + "-lock-9999999999", "", 0, false},
-		{"_c_" + owner + "-lock-0000000007", "", 7, true},
-		{"lock-0000000007", "", 7, true},
-		{owner + "__lock__0000000007", "", 0, false},
-		{"x", "", 0, false},
-	} {
-		p := parsePlace("/q", test.name)
-		if p.path != "/q/"+test.name || p.owner != test.owner || p.seq != test.seq || p.ordered != test.ordered {
-			t.Errorf("%s: %+v", test.name, p)
-		}
-	}
-	for _, pair := range [][2]int32{{1, 2}, {-1, 0}, {1<<31 - 1, -1 << 31}, {1<<31 - 5, -1<<31 + 5}} {
-		p, q := place{seq: pair[0]}, place{seq: pair[1]}
-		if !p.before(q) || q.before(p) || p.before(p) {
-			t.Errorf("%d is not before %d", pair[0], pair[1])
-		}
-	}
-}
-
 // The time-out that the server grants is what counts.
 func TestGrantedTTL(t *testing.T) {
 	r := newRig(t, servers.ZooKeeperOptions{Fast: true, Conf: []string{"minSessionTimeout=6000", "maxSessionTimeout=6000"}})

@@ -80,17 +80,6 @@ func TestResolve(t *testing.T) {
 	}
 }
 
-func TestEscape(t *testing.T) {
-	for name, want := range map[string]string{
-		"nightly": "nightly", "a b.c": "a b.c", "ü☃": "ü☃", "..": "%2E%2E", ".": "%2E", "...": "...",
-		"a%2F": "a%252F", "a/b": "a%2Fb", "🙂": "%F0%9F%99%82", "\x01\u0085": "%01%C2%85",
-	} {
-		if got := escape(name); got != want {
-			t.Errorf("%q: %s, want %s", name, got, want)
-		}
-	}
-}
-
 // A name is looked up anew for each connection: the ensemble may have moved.
 func TestNameMoves(t *testing.T) {
 	r := fast(t)
