@@ -11,6 +11,7 @@ import (
 	"leaderrun/lock"
 	"leaderrun/lock/etcd"
 	"leaderrun/lock/file"
+	"leaderrun/lock/zk"
 )
 
 type store struct {
@@ -26,6 +27,7 @@ type store struct {
 var schemes = map[string]store{
 	"file": {file.Open, file.Resolve, lock.NewTiming},
 	"etcd": {etcd.Open, etcd.Resolve, lock.NewTiming},
+	"zk":   {zk.Open, zk.Resolve, lock.NewRelayedTiming},
 }
 
 // Timing is how the store's leases are renewed. Errors are of kind
