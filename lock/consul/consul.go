@@ -1,0 +1,131 @@
+// Package consul elects through a Consul cluster, version 1.10 or later.
+//
+// It guarantees what lock.Lease says, and that the record of the latest tenure
+// is written in one transaction with winning and with releasing: the winner has
+// locked one key with a session, and the fencing token is that key's modify
+// index. A session and its lock count as ours only after an answer that needs
+// a majority: a renewal is followed by a consistent read of the lock key, and
+// its time counts from before both. Of the up to two TTLs for which Consul keeps
+// a session that is not renewed, one is counted: no more is promised.
+//
+// Sessions have no health checks: they end by their TTL or by hand, not because
+// a gossip probe was lost. They are tied to a server's node where the ACL token
+// may find one (see node.go): an agent on this host that is stopped politely
+// takes the sessions of its own node with it.
+//
+// Its limits: a session that is destroyed by hand, or with the server it is tied
+// to, while its holder is cut off, and a cluster restored from a backup, which
+// forgets indexes, are beyond what it can see. There is no queue: whoever is
+// first after a release leads. Namespaces and partitions of Consul Enterprise
+// are passed on, and untested.
+package consul
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"leaderrun/lock"
+)
+
+const (
+	defaultRequest = 5 * time.Second // where the settings set no bound
+	leaveTime      = time.Second     // for giving a session back in passing
+)
+
+// A Store is one connection to a cluster. It implements lock.Store.
+type Store struct {
+	prefix string
+	place  place
+	bound  time.Duration // of requests that belong to no lease
+	pool   *pool
+
+	ctx    context.Context // until Close, for what outlives a call
+	cancel context.CancelFunc
+	tasks  sync.WaitGroup
+	close  sync.Once
+}
+
+// A place is where in a federation of clusters the elections are. What is empty
+// is left to the agent.
+type place struct{ datacenter, namespace, partition string }
+
+var _ lock.Store = (*Store)(nil)
+
+// Open returns the store of resolved settings (see Resolve). It does not
+// connect: an agent that is down is found by the first request.
+func Open(s lock.Settings) (lock.Store, error) { return open(s) }
+
+func open(s lock.Settings) (*Store, error) {
+	d, err := newDialer(s)
+	if err != nil {
+		return nil, err
+	}
+	bound := s.DefaultTimeout.Request
+	if bound <= 0 {
+		bound = defaultRequest
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	return &Store{
+		prefix: strings.TrimPrefix(s.URL.Path, "/"), place: d.place, bound: bound,
+		pool: newPool(d.endpoints, bound, d.open),
+		ctx:  ctx, cancel: cancel,
+	}, nil
+}
+
+// Close ends the connections. Leases that were not released are no longer
+// renewed, which their holders learn at the deadline.
+func (s *Store) Close() error {
+	s.close.Do(func() {
+		s.cancel()
+		s.tasks.Wait() // sessions being destroyed, each within leaveTime
+		s.pool.close()
+	})
+	return nil
+}
+
+// Locker implements lock.Store.
+func (s *Store) Locker(election string) lock.Locker {
+	return &locker{store: s, election: election, keys: keys{s.prefix + "/" + election}}
+}
+
+// Release implements lock.Store. It tries until ctx is done.
+func (s *Store) Release(ctx context.Context, t lock.Ticket) error {
+	var named ticket
+	if err := json.Unmarshal(t.Data, &named); err != nil {
+		return fmt.Errorf("%w: ticket: %w", lock.ErrConfig, err)
+	}
+	if err := named.check(); err != nil {
+		return err
+	}
+	k := keys{s.prefix + "/" + named.Election}
+	if err := s.giveBack(ctx, k, named.Session, record{}); err != nil {
+		return err
+	}
+	return s.persist(ctx, func(ctx context.Context) error { return s.destroy(ctx, named.Session) })
+}
+
+// request makes one request within the store's own bound. It may be sent twice
+// (see pool.do).
+func (s *Store) request(ctx context.Context, f func(context.Context, *line) error) error {
+	ctx, cancel := context.WithTimeout(ctx, s.bound)
+	defer cancel()
+	return s.pool.do(ctx, f)
+}
+
+// persist repeats f until it succeeds, fails for another reason than an
+// unavailable store, or ctx is done.
+func (s *Store) persist(ctx context.Context, f func(context.Context) error) error {
+	pause := lock.NewPause()
+	for {
+		err := f(ctx)
+		if err == nil || !errors.Is(err, lock.ErrUnavailable) || ctx.Err() != nil {
+			return err
+		}
+		pause.Wait(ctx)
+	}
+}

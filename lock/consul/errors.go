@@ -1,0 +1,174 @@
+package consul
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"regexp"
+	"strings"
+
+	"leaderrun/lock"
+	"leaderrun/lock/transport"
+)
+
+var errNoAnswer = errors.New("no answer in time")
+
+// A verdict is what a failed request says of its line.
+type verdict struct {
+	err error
+	// drop: the line is not used again; the next request goes to the next address.
+	drop bool
+}
+
+// judge turns what http or api returned into an error of the kinds in lock. A
+// conflict is none: only the caller knows what it means.
+func (l *line) judge(ctx context.Context, err error) verdict {
+	var why conflict
+	if errors.As(err, &why) {
+		return verdict{err: why}
+	}
+	var answer *answerError
+	if errors.As(err, &answer) {
+		return verdict{answer, answer.elsewhere}
+	}
+	var fault *transport.Fault
+	if errors.As(err, &fault) {
+		return verdict{fault, true}
+	}
+	if cause := ctx.Err(); cause != nil {
+		// Silence says nothing of the server, but a connection on which nothing
+		// comes back may be a black hole for as long as TCP likes.
+		if errors.Is(cause, context.DeadlineExceeded) {
+			return verdict{l.fault(lock.ErrUnavailable, "%w", errNoAnswer), true}
+		}
+		return verdict{err: context.Cause(ctx)}
+	}
+	if kind := transport.KindOf(err); kind != nil {
+		return verdict{err: unwrapURL(err)}
+	}
+	if l.ctx.Err() != nil {
+		return verdict{l.fault(lock.ErrUnavailable, "%w", errLineClosed), true}
+	}
+	if refusal := l.refusal.Load(); refusal != nil {
+		return verdict{*refusal, true}
+	}
+	if !l.dialer.tls && !l.heard.Load() && !isSocket(l.endpoint) && l.dialer.SpeaksTLS(ctx, l.endpoint) {
+		return verdict{l.dialer.ErrTLS(l.endpoint), true}
+	}
+	return verdict{l.fault(lock.ErrUnavailable, "%w", unwrapURL(err)), true}
+}
+
+func (l *line) fault(kind error, format string, args ...any) *transport.Fault {
+	return transport.NewFault(kind, storeName, l.endpoint, format, args...)
+}
+
+// unwrapURL leaves out method and URL, which say nothing to people.
+func unwrapURL(err error) error {
+	var u *url.Error
+	if errors.As(err, &u) {
+		return u.Err
+	}
+	return err
+}
+
+// An answerError is an answer that says no.
+type answerError struct {
+	*transport.Fault
+	elsewhere bool // another address may answer differently
+	unknown   bool // it is about a token that Consul does not know
+}
+
+func (e *answerError) Unwrap() error { return e.Fault }
+
+// mostText bounds what is read of an answer that says no.
+const mostText = 4096
+
+// refused reads the answer and says in one line what people have to mend.
+func (l *line) refused(path string, resp *http.Response) error {
+	body, _ := io.ReadAll(io.LimitReader(resp.Body, mostText))
+	_ = resp.Body.Close()
+	text := strings.Join(strings.Fields(string(body)), " ")
+	no := func(kind error, format string, args ...any) error {
+		return &answerError{Fault: l.fault(kind, format, args...)}
+	}
+	next := func(format string, args ...any) error {
+		return &answerError{Fault: l.fault(lock.ErrUnavailable, format, args...), elsewhere: true}
+	}
+	code := resp.StatusCode
+	switch {
+	case code == http.StatusForbidden, code == http.StatusInternalServerError && isDenied(text):
+		return l.denied(path, text)
+	case code == http.StatusUnauthorized:
+		return no(lock.ErrDenied, "it asks for a user: see --user and --password-file, or CONSUL_HTTP_AUTH")
+	case strings.Contains(text, "HTTP request to an HTTPS server"):
+		return &answerError{Fault: l.fault(lock.ErrConfig, "%s", tlsHint(l.dialer.ErrTLS(l.endpoint)))}
+	case strings.Contains(text, "Invalid Session TTL"):
+		return no(lock.ErrConfig, "%s", badTTL(text))
+	case strings.Contains(text, "must be created at server agent"):
+		return no(lock.ErrConfig, "a client agent makes no session in another datacenter: leave out ?dc= or name servers in --store")
+	case strings.Contains(text, "No path to datacenter"):
+		return next("it knows no datacenter %q: see ?dc= in --store", l.dialer.place.datacenter)
+	case strings.Contains(text, "Enterprise"):
+		return no(lock.ErrConfig, "namespaces and partitions are of Consul Enterprise: leave out ?ns= and ?partition= in --store, and CONSUL_NAMESPACE and CONSUL_PARTITION: %s", text)
+	case code == http.StatusRequestEntityTooLarge:
+		return no(lock.ErrConfig, "the value is too large (kv_max_value_size and txn_max_req_len in Consul's configuration): %s", text)
+	case code == http.StatusBadRequest:
+		return no(lock.ErrConfig, "%s", text)
+	case code >= 500, code == http.StatusTooManyRequests:
+		return next("status %d: %s", code, text)
+	}
+	return no(lock.ErrConfig, "does not answer like Consul: see --store: status %d", code)
+}
+
+func tlsHint(err error) string {
+	var f *transport.Fault
+	if errors.As(err, &f) {
+		return f.Why.Error()
+	}
+	return err.Error()
+}
+
+var ttlRange = regexp.MustCompile(`between \[(\S+)=(\S+)\]`)
+
+// badTTL says of a session's TTL what Consul takes.
+func badTTL(text string) string {
+	if m := ttlRange.FindStringSubmatch(text); m != nil {
+		return fmt.Sprintf("it takes a lease (--ttl) from %s (session_ttl_min in Consul's configuration) to %s: set --ttl", m[1], m[2])
+	}
+	return "--ttl: " + text
+}
+
+// isUnknownToken tells of a token that may be known later, unlike of one whose
+// policy lacks a rule.
+func isUnknownToken(err error) bool {
+	var answer *answerError
+	return errors.As(err, &answer) && answer.unknown
+}
+
+var lacks = regexp.MustCompile(`lacks permission '(\w+):(\w+)' on "([^"]*)"`)
+
+// denied names the rule that the token's policy lacks.
+func (l *line) denied(path, text string) error {
+	source := l.dialer.tokenSource()
+	no := func(format string, args ...any) error {
+		return &answerError{Fault: l.fault(lock.ErrDenied, format, args...)}
+	}
+	if strings.Contains(text, "ACL not found") {
+		err := l.fault(lock.ErrDenied, "it does not know the ACL token in %s: it was deleted, has expired, or is another cluster's", source)
+		return &answerError{Fault: err, unknown: true}
+	}
+	rule := fmt.Sprintf("key_prefix %q { policy = \"write\" }", l.dialer.prefix()+"/")
+	if strings.HasPrefix(path, "/v1/session/") {
+		rule = `session_prefix "" { policy = "write" }`
+		if m := lacks.FindStringSubmatch(text); m != nil && m[1] == "session" {
+			rule += fmt.Sprintf(" or session %q { policy = \"write\" }", m[3])
+		}
+	}
+	if source == "" {
+		return no("it asks for an ACL token: set --acl-token-file or CONSUL_HTTP_TOKEN_FILE to one whose policy has %s (%s)", rule, text)
+	}
+	return no("the policy of the ACL token in %s lacks %s (%s)", source, rule, text)
+}

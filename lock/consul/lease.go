@@ -1,0 +1,103 @@
+package consul
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"sync"
+
+	"github.com/hashicorp/consul/api"
+
+	"leaderrun/lock"
+)
+
+// A lease is an election won. It implements lock.Lease.
+type lease struct {
+	*lock.Keeper
+	l   *locker
+	x   *session
+	rec record // as we wrote it
+
+	listen   sync.Once
+	requests chan lock.Request
+
+	mu       sync.Mutex
+	released bool
+}
+
+var _ lock.Lease = (*lease)(nil)
+
+func newLease(l *locker, x *session, k *lock.Keeper, rec record) *lease {
+	return &lease{Keeper: k, l: l, x: x, rec: rec, requests: make(chan lock.Request, 1)}
+}
+
+// Token implements lock.Lease.
+func (e *lease) Token() lock.Token { return e.rec.Token }
+
+// Put implements lock.Lease. Consul takes up to about 380 KiB, which become 512
+// in a transaction.
+func (e *lease) Put(ctx context.Context, key string, value []byte) error {
+	s, k := e.l.store, e.l.keys
+	_, err := s.txn(ctx, s.opLock(api.KVCheckSession, k.lock(), e.x.id), s.opPut(k.value(key), value))
+	var why conflict
+	switch {
+	case errors.As(err, &why) && why.at(0):
+		return fmt.Errorf("put %s: %w: %w", key, lock.ErrLost, why)
+	case err != nil:
+		return fmt.Errorf("put %s: %w", key, err)
+	}
+	return nil
+}
+
+// Requests implements lock.Lease. Whoever asks this tenure has its token from
+// the record, so that watching from there on misses nothing.
+func (e *lease) Requests() <-chan lock.Request {
+	e.listen.Do(func() {
+		e.x.tasks.Go(func() {
+			seen := e.rec.index
+			e.l.store.follow(e.x.ctx, e.l.keys.requests(), seen, func(p *api.KVPair, _ uint64) bool {
+				if p == nil || p.ModifyIndex <= seen {
+					return true
+				}
+				seen = p.ModifyIndex
+				return e.request(p.Value)
+			})
+		})
+	})
+	return e.requests
+}
+
+func (e *lease) request(value []byte) bool {
+	var r lock.Request
+	// What is no request, or for another tenure, is not ours to judge.
+	if json.Unmarshal(value, &r) != nil || r.Token != e.rec.Token {
+		return true
+	}
+	select {
+	case e.requests <- r:
+		return true
+	case <-e.x.ctx.Done():
+		return false
+	}
+}
+
+// Release implements lock.Lease. It tries until ctx is done.
+func (e *lease) Release(ctx context.Context) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.released {
+		return nil
+	}
+	// From here on nobody may take the free key for a loss.
+	e.Stop()
+	e.x.stop()
+	if err := e.l.store.giveBack(ctx, e.l.keys, e.x.id, e.rec); err != nil {
+		return fmt.Errorf("release: %w", err)
+	}
+	e.released = true
+	e.Lose(lock.ErrReleased)
+	// Only now: the end of a session that holds a key delays the next one.
+	e.l.store.destroySoon(e.x.id)
+	return nil
+}

@@ -1,0 +1,196 @@
+package consul
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/hashicorp/consul/api"
+
+	"leaderrun/lock"
+	"leaderrun/lock/transport"
+)
+
+// A line is HTTP to one address. It ends for good, with all its connections and
+// whatever is under way on them, when a request on it is not answered: a
+// connection that swallows packets must not be tried twice, and http.Transport
+// would take it out of its pool again and again.
+type line struct {
+	endpoint string
+	dialer   *dialer
+	http     *http.Transport
+	client   *api.Client
+	leader   bool   // it knew one when we connected
+	reached  func() // TCP is up
+
+	ctx     context.Context // until close
+	cancel  context.CancelFunc
+	refusal atomic.Pointer[error] // what a server said as it hung up
+	heard   atomic.Bool           // the server has sent something
+
+	mu    sync.Mutex
+	conns map[*conn]struct{} // nil once closed
+}
+
+// open connects and makes sure that an agent answers, as it must before this
+// address is preferred to another. No token is needed for that.
+func (d *dialer) open(ctx context.Context, endpoint string, reached func()) (*line, error) {
+	l := &line{endpoint: endpoint, dialer: d, reached: reached, conns: map[*conn]struct{}{}}
+	l.ctx, l.cancel = context.WithCancel(context.Background())
+	l.http = &http.Transport{
+		DialContext: l.dial, DialTLSContext: l.dial,
+		// No proxy, whatever HTTP_PROXY says: it would be one more thing that can
+		// hold a renewal back, and an agent is on this host or near it.
+		Proxy:               nil,
+		MaxIdleConnsPerHost: 2, // an agent takes 200 connections of a host (http_max_conns_per_client)
+		IdleConnTimeout:     2 * time.Minute,
+		DisableCompression:  true,
+	}
+	var err error
+	if l.client, err = api.NewClient(l.config()); err != nil {
+		l.close()
+		return nil, transport.NewFault(lock.ErrConfig, storeName, endpoint, "%w", err)
+	}
+	leader, err := l.client.Status().LeaderWithQueryOptions((&api.QueryOptions{}).WithContext(ctx))
+	if err != nil {
+		err = l.judge(ctx, err).err
+		l.close()
+		return nil, err
+	}
+	l.leader = leader != ""
+	return l, nil
+}
+
+// config leaves no field empty that api.NewClient would fill from the environment:
+// what the environment says was weighed against the flags in Resolve, and what is
+// still missing here was meant to be. The rest is put right in RoundTrip.
+func (l *line) config() *api.Config {
+	c := &api.Config{
+		Address: l.endpoint, Scheme: "http", Transport: l.http,
+		HttpClient: &http.Client{
+			Transport: l,
+			// A redirection comes from something that is no agent.
+			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		},
+		Token:      "replaced in RoundTrip", // else CONSUL_HTTP_TOKEN_FILE is read, once
+		Datacenter: l.dialer.place.datacenter, Namespace: l.dialer.place.namespace, Partition: l.dialer.place.partition,
+	}
+	if l.dialer.tls {
+		c.Scheme = "https"
+	}
+	if isSocket(l.endpoint) {
+		c.Address = "localhost"
+	}
+	return c
+}
+
+// RoundTrip implements http.RoundTripper for api: it adds what proves who we are,
+// read anew for each request, and turns answers that say no into errors.
+func (l *line) RoundTrip(req *http.Request) (*http.Response, error) {
+	req = req.Clone(req.Context())
+	if err := l.dialer.sign(req); err != nil {
+		return nil, err
+	}
+	params := req.URL.Query()
+	for name, value := range map[string]string{"ns": l.dialer.place.namespace, "partition": l.dialer.place.partition} {
+		if value == "" {
+			params.Del(name)
+		}
+	}
+	req.URL.RawQuery = params.Encode()
+	resp, err := l.http.RoundTrip(req)
+	if err != nil || okStatus(req, resp) {
+		return resp, err
+	}
+	return nil, l.refused(req.URL.Path, resp)
+}
+
+// A conn is a connection of a line. What was written and not yet sent is thrown
+// away as it closes: nobody wants a request of the past to arrive once the network
+// is back.
+type conn struct {
+	net.Conn
+	line *line
+	link *transport.Link
+}
+
+func (l *line) dial(ctx context.Context, _, _ string) (net.Conn, error) {
+	// http.Transport goes on dialling for the next request when the one that asked
+	// has given up.
+	ctx, cancel := context.WithTimeout(ctx, l.dialer.bound)
+	defer cancel()
+	defer context.AfterFunc(l.ctx, cancel)()
+	link, err := l.dialer.Dial(ctx, l.endpoint, l.reached)
+	if err != nil {
+		return nil, err
+	}
+	c := &conn{Conn: link, line: l, link: link}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.conns == nil {
+		link.Abort()
+		return nil, net.ErrClosed
+	}
+	l.conns[c] = struct{}{}
+	return c, nil
+}
+
+func (c *conn) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b)
+	if n > 0 {
+		c.line.heard.Store(true)
+	}
+	c.note(err)
+	return n, err
+}
+
+func (c *conn) Write(b []byte) (int, error) {
+	n, err := c.Conn.Write(b)
+	c.note(err)
+	return n, err
+}
+
+// note keeps the reason that TLS gave: http.Transport does not always pass it on.
+func (c *conn) note(err error) {
+	if err == nil {
+		return
+	}
+	if why := c.link.Refused(); why != nil {
+		c.line.refusal.CompareAndSwap(nil, &why)
+	}
+}
+
+func (c *conn) Close() error {
+	c.line.mu.Lock()
+	delete(c.line.conns, c)
+	c.line.mu.Unlock()
+	c.link.Abort()
+	return nil
+}
+
+// close ends the line and fails what is under way on it. It may be called again.
+func (l *line) close() {
+	l.cancel()
+	l.mu.Lock()
+	conns := l.conns
+	l.conns = nil
+	l.mu.Unlock()
+	for c := range conns {
+		c.link.Abort()
+	}
+	l.http.CloseIdleConnections()
+}
+
+var errLineClosed = errors.New("the connection was given up")
+
+// run makes a request that also ends with the line.
+func (l *line) run(ctx context.Context, f func(context.Context, *line) error) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	defer context.AfterFunc(l.ctx, func() { cancel(errLineClosed) })()
+	return f(ctx, l)
+}

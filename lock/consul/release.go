@@ -1,0 +1,60 @@
+package consul
+
+import (
+	"context"
+	"errors"
+
+	"github.com/hashicorp/consul/api"
+
+	"leaderrun/lock"
+)
+
+// giveBack ends a tenure: in one transaction its record goes from held to clean
+// and its key is free. The record of anybody else stays as it is. It tries until
+// ctx is done, and may be called again. The session is left.
+//
+// rec is the record as the tenure wrote it, or the zero record if that is not
+// known; then it is read first, so that the key is never free before the record is
+// clean: the next holder would settle for nothing.
+func (s *Store) giveBack(ctx context.Context, k keys, session string, rec record) error {
+	holds := true // until a read says otherwise
+	known := rec.index != 0
+	return s.persist(ctx, func(ctx context.Context) error {
+		for {
+			var broken error // a record that nobody can read does not keep the key
+			if !known {
+				key, stored, err := s.readPlaces(ctx, k)
+				if err != nil {
+					return err
+				}
+				rec, broken = decodeRecord(k.record(), stored)
+				holds, known = key.session == session, true
+			}
+			var ops []*api.KVTxnOp
+			if rec.heldBy(session) {
+				clean := rec.Record
+				clean.State = lock.Clean
+				ops = append(ops, s.opCAS(k.record(), rec.index, clean.Encode()))
+			}
+			if holds {
+				if len(ops) == 0 {
+					// Ours may be on its way yet, by a request whose answer was not
+					// waited for.
+					ops = append(ops, s.opSame(k.record(), rec.index))
+				}
+				ops = append(ops, s.opLock(api.KVUnlock, k.lock(), session))
+			}
+			if len(ops) == 0 {
+				return broken
+			}
+			_, err := s.txn(ctx, ops...)
+			var why conflict
+			if !errors.As(err, &why) {
+				return errors.Join(err, broken)
+			}
+			// Rolled back, by what our own earlier attempt did whose answer was lost,
+			// by a winner, or by hand: look what there is now.
+			known = false
+		}
+	})
+}
