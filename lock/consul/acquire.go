@@ -81,6 +81,9 @@ func (l *locker) leave(x *session, tried bool) error {
 	var err error
 	if tried {
 		err = l.store.giveBack(ctx, l.keys, x.id, record{})
+		if errors.Is(err, lock.ErrConfig) {
+			err = nil // of a record that nobody can read; the key is free
+		}
 	}
 	return errors.Join(err, l.store.persist(ctx, func(ctx context.Context) error { return l.store.destroy(ctx, x.id) }))
 }

@@ -14,9 +14,9 @@ import (
 // so that an ACL policy can grant exactly that. Keys have no leading slash.
 type keys struct{ base string }
 
-// lock is the key that a leader's session holds. It is never deleted: its lock
-// index would begin anew. `consul lock PREFIX/NAME` uses the same key, so that
-// neither ever runs beside the other, whatever it knows of it.
+// lock is the key that a leader's session holds. `consul lock PREFIX/NAME` uses the
+// same one, so that neither ever runs beside the other, whatever it knows of it.
+// It stays when nobody leads: there is nothing to gain from its end.
 func (k keys) lock() string { return k.base + "/.lock" }
 
 func (k keys) record() string           { return k.base + "/record" }
@@ -32,17 +32,16 @@ const (
 
 // A lockKey is the lock key as it was seen; the zero value is none.
 type lockKey struct {
-	session       string // that holds it, "" for nobody
-	flags         uint64
-	index         uint64 // modify index, 0 if there is no key
-	create, locks uint64 // create index, lock index: they change with every tenure
+	session string // that holds it, "" for nobody
+	flags   uint64
+	index   uint64 // modify index, 0 if there is no key
 }
 
 func lockKeyOf(p *api.KVPair) lockKey {
 	if p == nil || p.CreateIndex == 0 {
 		return lockKey{}
 	}
-	return lockKey{session: p.Session, flags: p.Flags, index: p.ModifyIndex, create: p.CreateIndex, locks: p.LockIndex}
+	return lockKey{session: p.Session, flags: p.Flags, index: p.ModifyIndex}
 }
 
 // foreign returns what people should know of a key that something else made,

@@ -86,6 +86,15 @@ func (a *run) wins(limit time.Duration) lock.Lease {
 	return a.lease
 }
 
+// won is wins once the candidate is done.
+func (a *run) won() lock.Lease {
+	a.Helper()
+	if a.err != nil {
+		a.Fatalf("%s: %v", a.id, a.err)
+	}
+	return a.lease
+}
+
 func (a *run) waits(d time.Duration) {
 	a.Helper()
 	select {
@@ -129,4 +138,19 @@ func (a *run) session() string {
 		a.Fatal(err)
 	}
 	return t.Session
+}
+
+// survives waits until the lease has been renewed n times, and was not lost.
+func (a *run) survives(n int, limit time.Duration) {
+	a.Helper()
+	end := time.After(limit)
+	for range n {
+		select {
+		case <-a.lease.Renewed():
+		case <-a.lease.Lost():
+			a.Fatalf("lost: %v", a.lease.Err())
+		case <-end:
+			a.Fatalf("not renewed within %v", limit)
+		}
+	}
 }

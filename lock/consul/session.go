@@ -128,14 +128,16 @@ func (x *session) ours(k lockKey) error { return x.same(x.owned(), k) }
 
 func (x *session) same(own, k lockKey) error {
 	switch {
-	case own.index == 0 || k.session == x.id && k.create == own.create && k.locks == own.locks:
+	// The session alone decides: nobody but us locks with it, and we did it once. The
+	// lock index goes back to 0 when somebody writes a value by hand.
+	case own.index == 0 || k.session == x.id:
 		return nil
 	case k.index == 0:
 		return fmt.Errorf("%w: consul key %s is gone: somebody deleted it", lock.ErrLost, x.key)
 	case k.session == "":
 		return fmt.Errorf("%w: consul key %s is no longer locked: session %s ended, or somebody released it", lock.ErrLost, x.key, x.id)
 	}
-	return fmt.Errorf("%w: consul key %s was locked anew by somebody else", lock.ErrLost, x.key)
+	return fmt.Errorf("%w: consul key %s was locked by somebody else", lock.ErrLost, x.key)
 }
 
 // locked notes that the key is ours, and watches it from there on.

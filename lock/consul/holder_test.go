@@ -1,0 +1,183 @@
+package consul
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/hashicorp/consul/api"
+
+	"leaderrun/lock"
+	"leaderrun/lock/bootclock"
+	"leaderrun/scripts/servers"
+)
+
+// strikes are what people do to a session or a key, by name.
+func (r *rig) strikes() map[string]func(session string) {
+	return map[string]func(string){
+		"session destroyed": r.destroy,
+		"key deleted":       func(string) { r.del("e", ".lock") },
+		"key made anew": func(string) {
+			r.del("e", ".lock")
+			r.put("e", ".lock", "x")
+			r.del("e", ".lock")
+		},
+		"key released": func(session string) {
+			ok, _, err := r.admin.KV().Release(&api.KVPair{Key: "leaderrun/e/.lock", Flags: lockFlags, Session: session}, nil)
+			if !ok || err != nil {
+				r.Fatal(ok, err)
+			}
+		},
+	}
+}
+
+// What people do to a session or a key is known at once, and its record still
+// goes from held to clean.
+func TestTakenAway(t *testing.T) {
+	r := newRig(t, servers.ConsulOptions{})
+	s := r.open()
+	for name, strike := range r.strikes() {
+		a := r.lead(s, "a")
+		session := a.session()
+		began := time.Now()
+		strike(session)
+		within(t, name, prompt, a.lease.Lost())
+		t.Logf("%s: known after %v", name, time.Since(began))
+		if err := a.lease.Err(); !errors.Is(err, lock.ErrLost) {
+			t.Errorf("%s: %v", name, err)
+		}
+		if rec := r.record("e"); rec.State != lock.Held {
+			t.Errorf("%s: record %+v", name, rec)
+		}
+		a.release()
+		if rec := r.record("e"); rec.State != lock.Clean || rec.Owner != session {
+			t.Errorf("%s: record %+v", name, rec)
+		}
+	}
+}
+
+// A renewal finds the loss when no watch tells of it.
+func TestRenewalFindsLoss(t *testing.T) {
+	r := newRig(t, servers.ConsulOptions{})
+	s := r.open()
+	for name, strike := range r.strikes() {
+		a := r.lead(s, "a")
+		e := a.lease.(*lease)
+		e.x.stop()
+		strike(a.session())
+		within(t, name, testTTL, e.Lost())
+		if !errors.Is(e.Err(), lock.ErrLost) {
+			t.Errorf("%s: %v", name, e.Err())
+		}
+		a.release()
+	}
+}
+
+// A new value of the key takes no lock from anybody.
+func TestValueOfTheKey(t *testing.T) {
+	r := newRig(t, servers.ConsulOptions{})
+	s := r.open()
+	a := r.lead(s, "a")
+	b := r.standBy(s, "b")
+	r.put("e", ".lock", "a note")
+	a.survives(2, testTTL)
+	b.waits(0)
+	a.release()
+	b.wins(prompt)
+}
+
+// die ends all that a holder does, as the end of its host would.
+func (a *run) die() {
+	e := a.lease.(*lease)
+	e.Stop()
+	e.x.stop()
+}
+
+// Consul ends a session that is not renewed after up to twice its TTL, and the next
+// holder settles after that: it cannot know that nobody destroyed it.
+func TestExpiry(t *testing.T) {
+	r := newRig(t, servers.ConsulOptions{})
+	s := r.open()
+	a := r.lead(s, "a")
+	b := r.standBy(s, "b")
+	a.survives(1, testTTL)
+	deadline := a.lease.ValidUntil()
+	a.die()
+	eventually(t, "the end of the session", patient, func() bool { return len(r.sessions()) == 1 })
+	gone := bootclock.Now()
+	b.waits(lock.SettleTime / 2)
+	b.wins(lock.SettleTime)
+	t.Logf("consul ended the session %v after the deadline; the next leads %v later", gone.Sub(deadline), bootclock.Now().Sub(gone))
+	if gone < deadline {
+		t.Error("the session ended before the deadline")
+	}
+}
+
+// Whoever comes after the end of a tenure that never said so knows nothing of
+// how it ended, and settles. If it gives up meanwhile, the next one settles too.
+func TestHeldWithoutHolder(t *testing.T) {
+	r := newRig(t, servers.ConsulOptions{})
+	s := r.open()
+	a := r.lead(s, "a")
+	a.die()
+	r.destroy(a.session())
+	b := r.start(s, "b")
+	b.waits(lock.SettleTime / 2)
+	b.cancel(errors.New("enough"))
+	<-b.done
+	if rec := r.record("e"); rec.State != lock.Held || rec.Token != a.lease.Token() {
+		t.Errorf("record: %+v", rec)
+	}
+	c := r.start(s, "c")
+	d := r.start(s, "d")
+	c.waits(lock.SettleTime * 9 / 10)
+	d.waits(0)
+	if n := c.hears(lock.StandingBy, prompt); n.Holder != (lock.Holder{}) {
+		t.Errorf("stands behind %+v, want nobody", n.Holder)
+	}
+	select {
+	case <-c.done:
+		c.won()
+	case <-d.done:
+		d.won()
+	case <-time.After(prompt):
+		t.Fatal("nobody leads")
+	}
+}
+
+// The ticket gives back what another process holds, and the next one leads
+// without settling.
+func TestTicket(t *testing.T) {
+	r := newRig(t, servers.ConsulOptions{})
+	s := r.open()
+	a := r.lead(s, "a")
+	b := r.standBy(s, "b")
+	a.die()
+	other := r.open()
+	began := bootclock.Now()
+	r.must(other.Release(t.Context(), a.ticket))
+	b.wins(prompt)
+	t.Logf("leads %v after the release was begun", bootclock.Now().Sub(began))
+	r.must(other.Release(t.Context(), a.ticket))
+	if h, err := other.Locker("e").Holder(t.Context()); err != nil || h.ID != "b" {
+		t.Errorf("holder: %+v, %v", h, err)
+	}
+	for _, data := range []string{"", "{}", `{"election":"e","session":"1"}`} {
+		if err := other.Release(t.Context(), lock.Ticket{Data: []byte(data)}); !errors.Is(err, lock.ErrConfig) {
+			t.Errorf("ticket %q: %v", data, err)
+		}
+	}
+}
+
+// A value that Consul does not take is refused in one line, and harms nothing.
+func TestLargeValue(t *testing.T) {
+	r := newRig(t, servers.ConsulOptions{})
+	a := r.lead(r.open(), "a")
+	r.must(a.lease.Put(t.Context(), "key", make([]byte, 380<<10)))
+	err := a.lease.Put(t.Context(), "key", make([]byte, 600<<10))
+	t.Log(err)
+	if !errors.Is(err, lock.ErrConfig) {
+		t.Errorf("%v, want ErrConfig", err)
+	}
+	a.survives(1, testTTL)
+}
