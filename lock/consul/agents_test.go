@@ -1,0 +1,177 @@
+package consul
+
+import (
+	"errors"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"leaderrun/lock"
+	"leaderrun/scripts/servers"
+)
+
+// restartTTL is that of tenures that live through a restart: an agent that finds
+// its cluster again takes a second or two here.
+const restartTTL = 10 * time.Second
+
+func long(id string) lock.Candidate {
+	return lock.Candidate{ID: id, Host: "test", TTL: restartTTL, Grace: restartTTL / 10}
+}
+
+// settingsFor are those of the given lease.
+func (r *rig) settingsFor(ttl time.Duration, hosts ...string) lock.Settings {
+	r.Helper()
+	s := r.settings(hosts...)
+	var err error
+	s.DefaultTimeout, err = lock.NewTiming(ttl, 0)
+	r.must(err)
+	return s
+}
+
+// The only server may be killed and come back within the TTL.
+func TestRestart(t *testing.T) {
+	r := newRig(t, servers.ConsulOptions{})
+	s := r.openWith(r.settingsFor(restartTTL))
+	a := r.startWith(s, long("a"))
+	a.wins(prompt)
+	b := r.startWith(s, long("b"))
+	b.hears(lock.StandingBy, prompt)
+	r.must(r.consul.Kill(0))
+	t.Log(a.hears(lock.RenewalFailing, restartTTL).Err)
+	r.must(r.consul.Restart(0))
+	a.survives(2, restartTTL)
+	b.waits(0)
+	a.release()
+	b.wins(prompt)
+}
+
+// The agent on this host may be killed, stopped, frozen or restarted under a leader
+// while the cluster is well.
+func TestAgent(t *testing.T) {
+	r := newRig(t, servers.ConsulOptions{Agents: 2, ACL: true})
+	agents := r.consul.AgentEndpoints()
+	s := r.openWith(r.settingsFor(restartTTL, agents[0]))
+	other := r.openWith(r.settingsFor(restartTTL, r.consul.Endpoints()...))
+	a := r.startWith(s, long("a"))
+	a.wins(prompt)
+	b := r.startWith(other, long("b"))
+	b.hears(lock.StandingBy, prompt)
+
+	for name, restart := range map[string]func(){
+		"killed": func() { r.must(r.consul.KillAgent(0)) },
+		"frozen": func() {
+			r.must(r.consul.PauseAgent(0))
+			a.hears(lock.RenewalFailing, restartTTL)
+			r.must(r.consul.ResumeAgent(0))
+			a.survives(2, restartTTL)
+		},
+		// A polite end, as of `systemctl restart consul`: its node leaves the cluster.
+		"leaves": func() {
+			r.must(r.adminAt(agents[0]).Agent().Leave())
+			eventually(t, "the node to be gone", patient, func() bool {
+				n, _, err := r.admin.Catalog().Node("client0", nil)
+				return err == nil && n == nil
+			})
+		},
+	} {
+		restart()
+		began := time.Now()
+		r.must(r.consul.RestartAgent(0))
+		a.survives(2, restartTTL)
+		t.Logf("%s: back after %v, and the tenure goes on", name, time.Since(began))
+	}
+	b.waits(0)
+	a.release()
+	b.wins(prompt)
+}
+
+// With a token that may not see the servers the session belongs to the agent's
+// node, and ends when that leaves: known at once.
+func TestAgentLeavesWithItsSession(t *testing.T) {
+	r := newRig(t, servers.ConsulOptions{Agents: 1, ACL: true})
+	_, token, err := r.consul.NewToken(`key_prefix "leaderrun/" { policy = "write" } session "client0" { policy = "write" }`)
+	r.must(err)
+	r.token = r.file("less", token)
+	a := r.lead(r.open(r.consul.AgentEndpoints()...), "a")
+	if node := r.sessions()[0].Node; node != "client0" {
+		t.Errorf("session on node %s", node)
+	}
+	r.must(r.adminAt(r.consul.AgentEndpoints()[0]).Agent().Leave())
+	within(t, "the loss", testTTL, a.lease.Lost())
+	t.Log(a.lease.Err())
+}
+
+// With several addresses it does not matter which of them is down.
+func TestAgents(t *testing.T) {
+	r := newRig(t, servers.ConsulOptions{Agents: 2})
+	s := r.open(r.consul.AgentEndpoints()...)
+	a := r.lead(s, "a")
+	b := r.standBy(r.open(), "b")
+	for agent := range 2 {
+		r.must(r.consul.KillAgent(agent))
+		a.survives(4, 2*testTTL)
+		r.must(r.consul.RestartAgent(agent))
+	}
+	r.must(r.consul.KillAgent(0))
+	r.must(r.consul.KillAgent(1))
+	a.expires()
+	b.waits(0)
+	b.wins(2*testTTL + lock.SettleTime)
+	r.must(r.consul.RestartAgent(1))
+	a.release()
+	b.survives(2, testTTL)
+}
+
+// A leader of the cluster that is killed or frozen costs no tenure.
+func TestClusterLosesItsLeader(t *testing.T) {
+	r := newRig(t, servers.ConsulOptions{Nodes: 3, Agents: 1})
+	s := r.openWith(r.settingsFor(restartTTL, append(r.consul.AgentEndpoints(), r.consul.Endpoints()...)...))
+	a := r.startWith(s, long("a"))
+	a.wins(prompt)
+	b := r.startWith(r.openWith(r.settingsFor(restartTTL)), long("b"))
+	b.hears(lock.StandingBy, prompt)
+
+	leader, err := r.consul.Leader()
+	r.must(err)
+	r.must(r.consul.Kill(leader))
+	began := time.Now()
+	a.survives(2, restartTTL)
+	t.Logf("leader killed: renewed twice within %v", time.Since(began))
+	r.must(r.consul.Restart(leader))
+
+	leader, err = r.consul.Leader()
+	r.must(err)
+	r.must(r.consul.Pause(leader))
+	a.survives(3, restartTTL)
+	r.must(r.consul.Resume(leader))
+	a.survives(2, restartTTL)
+	b.waits(0)
+	a.release()
+	b.wins(prompt)
+}
+
+// A client agent may listen on a unix socket.
+func TestSocket(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "consul.sock")
+	r := newRig(t, servers.ConsulOptions{ACL: true, Args: []string{"-hcl", `addresses { http = "127.0.0.1 unix://` + path + `" }`}})
+	t.Setenv("CONSUL_HTTP_ADDR", "unix://"+path)
+	settings := r.settings()
+	settings.URL = lock.URL{Scheme: "consul"}
+	resolved, err := Resolve(settings)
+	r.must(err)
+	t.Setenv("CONSUL_HTTP_ADDR", "")
+	s, err := open(resolved)
+	r.must(err)
+	t.Cleanup(func() { _ = s.Close() })
+	a := r.lead(s, "a")
+	b := r.standBy(s, "b")
+	a.survives(1, testTTL)
+	a.release()
+	b.wins(prompt)
+	r.must(r.consul.Kill(0))
+	_, err = s.Locker("e").Holder(t.Context())
+	t.Log(err)
+	if !errors.Is(err, lock.ErrUnavailable) {
+		t.Error(err)
+	}
+}
