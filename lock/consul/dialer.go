@@ -1,6 +1,7 @@
 package consul
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -88,14 +89,14 @@ func (d *dialer) sign(req *http.Request) error {
 	req.Header.Del("Authorization")
 	token, err := d.token()
 	if err != nil {
-		return notNow(err)
+		return fmt.Errorf("%w: %w", lock.ErrUnavailable, notNow(err))
 	}
 	if token != "" {
 		req.Header.Set("X-Consul-Token", token)
 	}
 	user, password, err := d.password()
 	if err != nil {
-		return notNow(err)
+		return fmt.Errorf("%w: %w", lock.ErrUnavailable, notNow(err))
 	}
 	if user != "" {
 		req.SetBasicAuth(user, password)
@@ -103,9 +104,10 @@ func (d *dialer) sign(req *http.Request) error {
 	return nil
 }
 
-// notNow is about a file that was all right when we began.
+// notNow takes its kind from an error about a file that was all right when we began,
+// and may be again.
 func notNow(err error) error {
-	return fmt.Errorf("%w: %s", lock.ErrUnavailable, strings.TrimPrefix(err.Error(), lock.ErrConfig.Error()+": "))
+	return errors.New(strings.TrimPrefix(err.Error(), lock.ErrConfig.Error()+": "))
 }
 
 // token is from --acl-token-file, else from Consul's variables, in Consul's order;

@@ -125,6 +125,9 @@ func (l *line) dial(ctx context.Context, _, _ string) (net.Conn, error) {
 	defer cancel()
 	defer context.AfterFunc(l.ctx, cancel)()
 	link, err := l.dialer.Dial(ctx, l.endpoint, l.reached)
+	if errors.Is(err, lock.ErrConfig) && !errors.As(err, new(*transport.Fault)) {
+		err = l.fault(lock.ErrUnavailable, "%w", notNow(err)) // a file that is being replaced
+	}
 	if err != nil {
 		return nil, err
 	}
