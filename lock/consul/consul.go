@@ -30,6 +30,7 @@ import (
 	"time"
 
 	"leaderrun/lock"
+	"leaderrun/lock/transport"
 )
 
 const (
@@ -42,7 +43,7 @@ type Store struct {
 	prefix string
 	place  place
 	bound  time.Duration // of requests that belong to no lease
-	pool   *pool
+	pool   *transport.Pool[*line]
 
 	ctx    context.Context // until Close, for what outlives a call
 	cancel context.CancelFunc
@@ -72,8 +73,10 @@ func open(s lock.Settings) (*Store, error) {
 	ctx, cancel := context.WithCancel(context.Background())
 	return &Store{
 		prefix: strings.TrimPrefix(s.URL.Path, "/"), place: d.place, bound: bound,
-		pool: newPool(d.endpoints, bound, d.open),
-		ctx:  ctx, cancel: cancel,
+		pool: transport.NewPool(transport.PoolOptions[*line]{
+			Store: storeName, Endpoints: d.endpoints, Bound: bound, Dial: d.open,
+		}),
+		ctx: ctx, cancel: cancel,
 	}, nil
 }
 
@@ -83,7 +86,7 @@ func (s *Store) Close() error {
 	s.close.Do(func() {
 		s.cancel()
 		s.tasks.Wait() // sessions being destroyed, each within leaveTime
-		s.pool.close()
+		s.pool.Close()
 	})
 	return nil
 }
@@ -109,12 +112,17 @@ func (s *Store) Release(ctx context.Context, t lock.Ticket) error {
 	return s.persist(ctx, func(ctx context.Context) error { return s.destroy(ctx, named.Session) })
 }
 
-// request makes one request within the store's own bound. It may be sent twice
-// (see pool.do).
+// do makes one request, which may be sent twice (see transport.Pool), and ends with
+// its line.
+func (s *Store) do(ctx context.Context, f func(context.Context, *line) error) error {
+	return s.pool.Do(ctx, func(ctx context.Context, l *line) error { return l.run(ctx, f) })
+}
+
+// request is do within the store's own bound.
 func (s *Store) request(ctx context.Context, f func(context.Context, *line) error) error {
 	ctx, cancel := context.WithTimeout(ctx, s.bound)
 	defer cancel()
-	return s.pool.do(ctx, f)
+	return s.do(ctx, f)
 }
 
 // persist repeats f until it succeeds, fails for another reason than an

@@ -16,49 +16,44 @@ import (
 
 var errNoAnswer = errors.New("no answer in time")
 
-// A verdict is what a failed request says of its line.
-type verdict struct {
-	err error
-	// drop: the line is not used again; the next request goes to the next address.
-	drop bool
-}
-
-// judge turns what http or api returned into an error of the kinds in lock. A
-// conflict is none: only the caller knows what it means.
-func (l *line) judge(ctx context.Context, err error) verdict {
+// Judge implements transport.Conn: it turns what http or api returned into an error
+// of the kinds in lock. A conflict is none: only the caller knows what it means.
+func (l *line) Judge(ctx context.Context, err error) transport.Verdict {
+	keep := func(err error) transport.Verdict { return transport.Verdict{Err: err} }
+	drop := func(err error) transport.Verdict { return transport.Verdict{Err: err, Drop: true} }
 	var why conflict
 	if errors.As(err, &why) {
-		return verdict{err: why}
+		return keep(why)
 	}
 	var answer *answerError
 	if errors.As(err, &answer) {
-		return verdict{answer, answer.elsewhere}
+		return transport.Verdict{Err: answer, Drop: answer.elsewhere}
 	}
 	var fault *transport.Fault
 	if errors.As(err, &fault) {
-		return verdict{fault, true}
+		return drop(fault)
 	}
 	if cause := ctx.Err(); cause != nil {
 		// Silence says nothing of the server, but a connection on which nothing
 		// comes back may be a black hole for as long as TCP likes.
 		if errors.Is(cause, context.DeadlineExceeded) {
-			return verdict{l.fault(lock.ErrUnavailable, "%w", errNoAnswer), true}
+			return drop(l.fault(lock.ErrUnavailable, "%w", errNoAnswer))
 		}
-		return verdict{err: context.Cause(ctx)}
+		return keep(context.Cause(ctx))
 	}
-	if kind := transport.KindOf(err); kind != nil {
-		return verdict{err: unwrapURL(err)}
+	if transport.KindOf(err) != nil {
+		return keep(unwrapURL(err))
 	}
 	if l.ctx.Err() != nil {
-		return verdict{l.fault(lock.ErrUnavailable, "%w", errLineClosed), true}
+		return drop(l.fault(lock.ErrUnavailable, "%w", errLineClosed))
 	}
 	if refusal := l.refusal.Load(); refusal != nil {
-		return verdict{*refusal, true}
+		return drop(*refusal)
 	}
 	if !l.dialer.tls && !l.heard.Load() && !isSocket(l.endpoint) && l.dialer.SpeaksTLS(ctx, l.endpoint) {
-		return verdict{l.dialer.ErrTLS(l.endpoint), true}
+		return drop(l.dialer.ErrTLS(l.endpoint))
 	}
-	return verdict{l.fault(lock.ErrUnavailable, "%w", unwrapURL(err)), true}
+	return drop(l.fault(lock.ErrUnavailable, "%w", unwrapURL(err)))
 }
 
 func (l *line) fault(kind error, format string, args ...any) *transport.Fault {

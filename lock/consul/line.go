@@ -24,7 +24,7 @@ type line struct {
 	dialer   *dialer
 	http     *http.Transport
 	client   *api.Client
-	leader   bool   // it knew one when we connected
+	leader   bool   // the agent knew one when we connected
 	reached  func() // TCP is up
 
 	ctx     context.Context // until close
@@ -35,6 +35,8 @@ type line struct {
 	mu    sync.Mutex
 	conns map[*conn]struct{} // nil once closed
 }
+
+var _ transport.Conn = (*line)(nil)
 
 // open connects and makes sure that an agent answers, as it must before this
 // address is preferred to another. No token is needed for that.
@@ -52,13 +54,13 @@ func (d *dialer) open(ctx context.Context, endpoint string, reached func()) (*li
 	}
 	var err error
 	if l.client, err = api.NewClient(l.config()); err != nil {
-		l.close()
+		l.Close(false)
 		return nil, transport.NewFault(lock.ErrConfig, storeName, endpoint, "%w", err)
 	}
 	leader, err := l.client.Status().LeaderWithQueryOptions((&api.QueryOptions{}).WithContext(ctx))
 	if err != nil {
-		err = l.judge(ctx, err).err
-		l.close()
+		err = l.Judge(ctx, err).Err
+		l.Close(true)
 		return nil, err
 	}
 	l.leader = leader != ""
@@ -175,8 +177,19 @@ func (c *conn) Close() error {
 	return nil
 }
 
-// close ends the line and fails what is under way on it. It may be called again.
-func (l *line) close() {
+// Endpoint implements transport.Conn.
+func (l *line) Endpoint() string { return l.endpoint }
+
+// Closed implements transport.Conn. A server that closes a connection does not
+// close the line.
+func (l *line) Closed() <-chan struct{} { return l.ctx.Done() }
+
+// Serves implements transport.Conn.
+func (l *line) Serves() bool { return l.leader }
+
+// Close implements transport.Conn. It always aborts: what is under way is not
+// waited for.
+func (l *line) Close(bool) {
 	l.cancel()
 	l.mu.Lock()
 	conns := l.conns

@@ -121,11 +121,7 @@ func (r *rig) openWith(settings lock.Settings) *Store {
 	r.must(err)
 	s, err := open(resolved)
 	r.must(err)
-	for i, e := range resolved.URL.Hosts {
-		if e == settings.URL.Hosts[0] {
-			s.pool.next = i
-		}
-	}
+	s.pool.Begin(settings.URL.Hosts[0])
 	r.Cleanup(func() { _ = s.Close() })
 	return s
 }

@@ -78,7 +78,7 @@ func TestNextAddress(t *testing.T) {
 	s := r.open(p.Addr(), r.consul.Endpoints()[0])
 	a := r.lead(s, "a")
 	b := r.standBy(r.open(p.Addr(), r.consul.Endpoints()[0]), "b")
-	if l := s.pool.current(); l.endpoint != p.Addr() {
+	if l := s.pool.Current(); l.endpoint != p.Addr() {
 		t.Fatalf("uses %s", l.endpoint)
 	}
 	p.Hold()

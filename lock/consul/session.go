@@ -74,7 +74,7 @@ func (s *Store) create(ctx context.Context, k keys, c lock.Candidate, election s
 // session, and a request is not older than one.)
 func (x *session) Renew(ctx context.Context) (time.Duration, error) {
 	var lifetime time.Duration
-	err := x.store.pool.do(ctx, func(ctx context.Context, l *line) error {
+	err := x.store.do(ctx, func(ctx context.Context, l *line) error {
 		entry, _, err := l.client.Session().Renew(x.id, l.write(ctx))
 		if err != nil {
 			return err

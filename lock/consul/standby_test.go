@@ -3,7 +3,6 @@ package consul
 import (
 	"errors"
 	"fmt"
-	"os"
 	"os/exec"
 	"runtime"
 	"strings"
@@ -14,6 +13,7 @@ import (
 
 	"leaderrun/lock"
 	"leaderrun/lock/bootclock"
+	"leaderrun/lock/contract"
 	"leaderrun/scripts/servers"
 )
 
@@ -67,15 +67,10 @@ func TestWaiterLosesItsSession(t *testing.T) {
 func TestNothingIsLeft(t *testing.T) {
 	r := newRig(t, servers.ConsulOptions{})
 	s := r.open()
-	r.lead(s, "warm").release()
-	files, goroutines := openFiles(t), runtime.NumGoroutine()
-	began := time.Now()
-	for i := range 1000 {
-		r.lead(s, fmt.Sprint(i)).release()
-	}
-	t.Logf("%v for each election", time.Since(began)/1000)
-	eventually(t, "its own connections and goroutines only", patient, func() bool {
-		return openFiles(t) <= files+2 && runtime.NumGoroutine() <= goroutines+6
+	goroutines := runtime.NumGoroutine()
+	contract.Thousand(t, s, testTTL)
+	eventually(t, "the end of what the elections started", patient, func() bool {
+		return runtime.NumGoroutine() <= goroutines+10 // a few connections of HTTP
 	})
 	holder := r.lead(s, "holder")
 	for range 20 {
@@ -94,19 +89,9 @@ func TestNothingIsLeft(t *testing.T) {
 	}
 	keys, _, err := r.admin.KV().Keys("", "", nil)
 	r.must(err)
-	if got := strings.Join(keys, " "); got != "leaderrun/e/.lock leaderrun/e/record" {
+	if got := strings.Join(keys, " "); got != "leaderrun/e/.lock leaderrun/e/record leaderrun/thousand/.lock leaderrun/thousand/record" {
 		t.Errorf("keys: %s", got)
 	}
-}
-
-// openFiles counts descriptors where the system tells.
-func openFiles(t *testing.T) int {
-	t.Helper()
-	dir, err := os.ReadDir("/proc/self/fd")
-	if err != nil {
-		return 0
-	}
-	return len(dir)
 }
 
 // `consul lock` on the same path, and leaderrun: never both.

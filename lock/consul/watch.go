@@ -53,7 +53,7 @@ func (s *Store) block(ctx context.Context, key string, after uint64) (*api.KVPai
 	defer cancel()
 	var pair *api.KVPair
 	var index uint64
-	err := s.pool.do(ctx, func(ctx context.Context, l *line) error {
+	err := s.do(ctx, func(ctx context.Context, l *line) error {
 		q := (&api.QueryOptions{WaitIndex: after, WaitTime: blockFor}).WithContext(ctx)
 		p, meta, err := l.client.KV().Get(key, q)
 		if err != nil {
