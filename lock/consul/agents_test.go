@@ -85,8 +85,8 @@ func TestAgent(t *testing.T) {
 	b.wins(prompt)
 }
 
-// With a token that may not see the servers the session belongs to the agent's
-// node, and ends when that leaves: known at once.
+// With a token that may not use our own node the session belongs to the agent's, and
+// ends when that leaves: known at once.
 func TestAgentLeavesWithItsSession(t *testing.T) {
 	r := newRig(t, servers.ConsulOptions{Agents: 1, ACL: true})
 	_, token, err := r.consul.NewToken(`key_prefix "leaderrun/" { policy = "write" } session "client0" { policy = "write" }`)
@@ -99,6 +99,24 @@ func TestAgentLeavesWithItsSession(t *testing.T) {
 	r.must(r.adminAt(r.consul.AgentEndpoints()[0]).Agent().Leave())
 	within(t, "the loss", testTTL, a.lease.Lost())
 	t.Log(a.lease.Err())
+}
+
+// A server that is down for long is taken out of the cluster: no session goes with it.
+func TestServerIsTakenAway(t *testing.T) {
+	r := newRig(t, servers.ConsulOptions{Nodes: 3})
+	leader, err := r.consul.Leader()
+	r.must(err)
+	r.admin = r.adminAt(r.consul.Endpoints()[leader])
+	down := (leader + 1) % 3
+	s := r.openWith(r.settingsFor(restartTTL))
+	a := r.startWith(s, long("a"))
+	a.wins(prompt)
+	r.must(r.consul.Kill(down))
+	eventually(t, "the node to be gone", time.Minute, func() bool {
+		nodes, _, err := r.admin.Catalog().Nodes(nil)
+		return err == nil && len(nodes) == 3 // two servers, and ours
+	})
+	a.survives(2, restartTTL)
 }
 
 // With several addresses it does not matter which of them is down.

@@ -117,25 +117,38 @@ func TestTokens(t *testing.T) {
 		s.ACLTokenFile = r.file("token", token)
 		return s
 	}
-	const keys, sessions = `key_prefix "leaderrun/" { policy = "write" }`, `session_prefix "" { policy = "write" }`
+	const keys, sessions = `key_prefix "leaderrun/" { policy = "write" }`, `session "leaderrun" { policy = "write" }`
+	const node = `node "leaderrun" { policy = "write" }`
 
 	bad := r.settings()
 	bad.ACLTokenFile = ""
 	r.refused(bad, lock.ErrDenied, "--acl-token-file", sessions)
 	bad.ACLTokenFile = r.file("wrong", "0f5b2b3c-5e0c-4b0e-8d0a-5e5a5e5a5e5a")
 	r.refused(bad, lock.ErrDenied, "--acl-token-file", "does not know")
-	r.refused(with(keys), lock.ErrDenied, sessions, `session "n0"`)
-	r.refused(with(sessions), lock.ErrDenied, keys)
-	r.refused(with(sessions+` key_prefix "leaderrun/" { policy = "read" }`), lock.ErrDenied, keys)
-	r.refused(with(sessions+` key_prefix "leaderrun/other/" { policy = "write" }`), lock.ErrDenied, keys)
+	r.refused(with(keys), lock.ErrDenied, sessions, node)
+	r.refused(with(keys+sessions), lock.ErrDenied, node) // nobody has made the node yet
+	r.refused(with(sessions+node), lock.ErrDenied, keys)
+	r.refused(with(sessions+node+` key_prefix "leaderrun/" { policy = "read" }`), lock.ErrDenied, keys)
+	r.refused(with(sessions+node+` key_prefix "leaderrun/other/" { policy = "write" }`), lock.ErrDenied, keys)
 	if n := len(r.sessions()); n != 0 {
 		t.Errorf("%d sessions left", n)
 	}
 
-	// Just enough, and with a single node's session.
-	for _, rules := range []string{keys + sessions, keys + ` session "n0" { policy = "write" }`, leastPrivilege} {
-		r.lead(r.openWith(with(rules)), "a").release()
+	// Just enough; the node is there now; and on the agent's, with a warning.
+	for _, rules := range []string{leastPrivilege, keys + sessions} {
+		a := r.lead(r.openWith(with(rules)), "a")
+		if len(a.notices) != 0 {
+			t.Errorf("notices: %v", a.notices)
+		}
+		a.release()
 	}
+	a := r.lead(r.openWith(with(keys+` session "n0" { policy = "write" }`)), "a")
+	n := a.hears(lock.Warning, prompt)
+	t.Log(n.Err)
+	if !strings.Contains(n.Err.Error(), sessions) {
+		t.Errorf("warning %q", n.Err)
+	}
+	a.release()
 	// Consul's own variables, in Consul's order.
 	_, token, err := r.consul.NewToken(leastPrivilege)
 	r.must(err)

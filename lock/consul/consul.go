@@ -9,12 +9,11 @@
 // a session that is not renewed, one is counted: no more is promised.
 //
 // Sessions have no health checks: they end by their TTL or by hand, not because
-// a gossip probe was lost. They are tied to a server's node where the ACL token
-// may find one (see node.go): an agent on this host that is stopped politely
-// takes the sessions of its own node with it.
+// a gossip probe was lost. They belong to a node of leaderrun's own (see node.go):
+// an agent that is stopped politely takes the sessions of its node with it.
 //
-// Its limits: a session that is destroyed by hand, or with the server it is tied
-// to, while its holder is cut off, and a cluster restored from a backup, which
+// Its limits: a session that is destroyed by hand, or with its node, while its
+// holder is cut off, and a cluster restored from a backup, which
 // forgets indexes, are beyond what it can see. There is no queue: whoever is
 // first after a release leads. Namespaces and partitions of Consul Enterprise
 // are passed on, and untested.
@@ -49,6 +48,7 @@ type Store struct {
 	cancel context.CancelFunc
 	tasks  sync.WaitGroup
 	close  sync.Once
+	warned sync.Once // of sessions that belong to the agent's node
 }
 
 // A place is where in a federation of clusters the elections are. What is empty

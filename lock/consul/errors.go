@@ -143,8 +143,6 @@ func isUnknownToken(err error) bool {
 	return errors.As(err, &answer) && answer.unknown
 }
 
-var lacks = regexp.MustCompile(`lacks permission '(\w+):(\w+)' on "([^"]*)"`)
-
 // denied names the rule that the token's policy lacks.
 func (l *line) denied(path, text string) error {
 	source := l.dialer.tokenSource()
@@ -156,11 +154,8 @@ func (l *line) denied(path, text string) error {
 		return &answerError{Fault: err, unknown: true}
 	}
 	rule := fmt.Sprintf("key_prefix %q { policy = \"write\" }", l.dialer.prefix()+"/")
-	if strings.HasPrefix(path, "/v1/session/") {
-		rule = `session_prefix "" { policy = "write" }`
-		if m := lacks.FindStringSubmatch(text); m != nil && m[1] == "session" {
-			rule += fmt.Sprintf(" or session %q { policy = \"write\" }", m[3])
-		}
+	if !strings.HasPrefix(path, "/v1/kv/") && path != "/v1/txn" {
+		rule = nodeRules
 	}
 	if source == "" {
 		return no("it asks for an ACL token: set --acl-token-file or CONSUL_HTTP_TOKEN_FILE to one whose policy has %s (%s)", rule, text)

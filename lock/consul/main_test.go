@@ -33,14 +33,11 @@ const (
 // testTTL is below Consul's own least: the servers here are told otherwise.
 const testTTL = 3 * time.Second
 
-// leastPrivilege is the policy in the README: what leaderrun needs below its prefix.
-// The last two lines tie sessions to a server, so that they outlive an agent that
-// leaves.
+// leastPrivilege is the policy in the README.
 const leastPrivilege = `
 key_prefix "leaderrun/" { policy = "write" }
-session_prefix "" { policy = "write" }
-service "consul" { policy = "read" }
-node_prefix "" { policy = "read" }
+session "leaderrun" { policy = "write" }
+node "leaderrun" { policy = "write" }
 `
 
 // A rig is a cluster, and connections to it or to what stands before it.
@@ -82,6 +79,7 @@ func (r *rig) adminAt(endpoint string) *api.Client {
 
 // on is the same cluster for a part of a test.
 func (r *rig) on(t *testing.T) *rig {
+	t.Helper()
 	s := *r
 	s.T = t
 	return &s

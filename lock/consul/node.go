@@ -3,46 +3,73 @@ package consul
 import (
 	"context"
 	"errors"
-	"math/rand/v2"
+	"fmt"
 	"strings"
 
+	"github.com/hashicorp/consul/api"
+
 	"leaderrun/lock"
+	"leaderrun/lock/bootclock"
 )
 
 // A session always belongs to a node of the catalog, with or without health
-// checks, and ends when that leaves. By default that is the agent's node, and a
-// client agent that is told to stop (SIGTERM: leave_on_terminate) leaves: with it
-// would go every tenure on this host, for an agent's restart of a second. In
-// another datacenter the agent's node does not even exist. The servers' nodes leave
-// only when a server is taken away for good, so a session is tied to one of those
-// where the token may find out which they are:
+// checks, and ends when that leaves. By default it is the agent's node, and a client
+// agent that is told to stop (SIGTERM: leave_on_terminate is its default) leaves:
+// with it would go every tenure on this host, for a restart of a second (tried). A
+// server's node is no better: one that is down for some ten seconds is taken away by
+// Autopilot (cleanup_dead_servers; tried). So leaderrun has a node of its own, with
+// no agent, address or service behind it, that nobody takes away but by hand. A token
+// for exactly that has the rules
 //
-//	service "consul" { policy = "read" }
-//	node_prefix "" { policy = "read" }
+//	session "leaderrun" { policy = "write" }
+//	node "leaderrun" { policy = "write" }
+//
+// of which the second is only for the first session, which registers the node.
+const sessionNode = "leaderrun"
 
-// serverNode returns a server's node that is alive, or "" if the token may not see one.
-func (s *Store) serverNode(ctx context.Context, l *line) (string, error) {
-	// Servers are in the default partition, and a session in that of its node.
-	if s.place.partition != "" && s.place.partition != "default" {
-		return "", nil
-	}
-	servers, _, err := l.client.Health().Service("consul", "", true, l.query(ctx))
-	var answer *answerError
-	switch {
-	case errors.As(err, &answer) && errors.Is(answer.Kind, lock.ErrDenied):
-		return "", nil
-	case err != nil:
-		return "", err
-	case len(servers) == 0:
-		return "", nil
-	}
-	return servers[rand.IntN(len(servers))].Node.Node, nil
+// nodeRules are what a token needs besides its keys.
+const nodeRules = `session "` + sessionNode + `" { policy = "write" } node "` + sessionNode + `" { policy = "write" }`
+
+type madeSession struct {
+	id   string
+	sent bootclock.Instant
+	why  error // unless nil, why it belongs to the agent's node
 }
 
-// mayBeAboutNode tells whether another node might do: the token may make sessions
-// on some nodes only, and a node that was there a moment ago may have gone.
-func mayBeAboutNode(err error) bool {
+// createOn makes the session, on our own node if that may be.
+func (s *Store) createOn(ctx context.Context, l *line, entry *api.SessionEntry) (made madeSession, err error) {
+	create := func(node string) {
+		entry.Node = node
+		made.sent = bootclock.Now()
+		made.id, _, err = l.client.Session().CreateNoChecks(entry, l.write(ctx))
+	}
+	if create(sessionNode); err != nil && strings.Contains(err.Error(), "issing node registration") {
+		_, err = l.client.Catalog().Register(&api.CatalogRegistration{
+			Node: sessionNode, Address: "127.0.0.1", Datacenter: s.place.datacenter, Partition: s.place.partition,
+			NodeMeta: map[string]string{"purpose": "holds the sessions of leaderrun; no agent belongs to it"},
+		}, l.write(ctx))
+		if err == nil {
+			create(sessionNode)
+		}
+	}
 	var answer *answerError
-	return errors.As(err, &answer) &&
-		(errors.Is(answer.Kind, lock.ErrDenied) || strings.Contains(answer.Error(), "node"))
+	if !errors.As(err, &answer) || !errors.Is(err, lock.ErrDenied) || answer.unknown {
+		return made, err
+	}
+	made.why = answer.Why
+	if create(""); errors.Is(err, lock.ErrDenied) {
+		err = answer // names what is right
+	}
+	return made, err
+}
+
+// warnNode tells once of a session that ends when the agent leaves.
+func (s *Store) warnNode(why error, notify func(lock.Notice)) {
+	if why == nil {
+		return
+	}
+	s.warned.Do(func() {
+		notify(lock.Notice{Kind: lock.Warning, Err: fmt.Errorf(
+			"the session belongs to the node of Consul's agent, and ends when that is told to stop and leaves the cluster: %w", why)})
+	})
 }

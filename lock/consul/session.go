@@ -10,7 +10,6 @@ import (
 	"github.com/hashicorp/consul/api"
 
 	"leaderrun/lock"
-	"leaderrun/lock/bootclock"
 )
 
 // lockDelay is how long Consul keeps others off a key after its holder's session
@@ -39,30 +38,21 @@ var _ lock.Session = (*session)(nil)
 
 // create makes a session. Consul takes or refuses a TTL, and never changes it.
 func (s *Store) create(ctx context.Context, k keys, c lock.Candidate, election string) (*session, lock.Grant, error) {
-	var g lock.Grant
-	var id string
 	entry := api.SessionEntry{
 		Name: "leaderrun " + election + " " + c.ID, TTL: c.TTL.String(),
 		Behavior: api.SessionBehaviorRelease, LockDelay: lockDelay,
 	}
+	var made madeSession
 	err := s.request(ctx, func(ctx context.Context, l *line) (err error) {
-		if entry.Node, err = s.serverNode(ctx, l); err != nil {
-			return err
-		}
-		g.Sent = bootclock.Now()
-		id, _, err = l.client.Session().CreateNoChecks(&entry, l.write(ctx))
-		if err != nil && entry.Node != "" && ctx.Err() == nil && mayBeAboutNode(err) {
-			entry.Node = "" // the agent's own
-			g.Sent = bootclock.Now()
-			id, _, err = l.client.Session().CreateNoChecks(&entry, l.write(ctx))
-		}
+		made, err = s.createOn(ctx, l, &entry)
 		return err
 	})
+	g := lock.Grant{Sent: made.sent, Lifetime: c.TTL}
 	if err != nil {
 		return nil, g, err
 	}
-	g.Lifetime = c.TTL
-	x := &session{store: s, id: id, key: k.lock(), gone: make(chan error, 1)}
+	s.warnNode(made.why, c.Notify)
+	x := &session{store: s, id: made.id, key: k.lock(), gone: make(chan error, 1)}
 	x.ctx, x.cancel = context.WithCancel(s.ctx)
 	return x, g, nil
 }
