@@ -6,6 +6,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/hashicorp/consul/api"
+
 	"leaderrun/lock"
 	"leaderrun/scripts/servers"
 )
@@ -45,12 +47,11 @@ func TestRestart(t *testing.T) {
 	b.wins(prompt)
 }
 
-// The agent on this host may be killed, stopped, frozen or restarted under a leader
-// while the cluster is well.
+// The only agent may be killed, or frozen, and come back under a leader while the
+// cluster is well.
 func TestAgent(t *testing.T) {
-	r := newRig(t, servers.ConsulOptions{Agents: 2, ACL: true})
-	agents := r.consul.AgentEndpoints()
-	s := r.openWith(r.settingsFor(restartTTL, agents[0]))
+	r := newRig(t, servers.ConsulOptions{Agents: 1, ACL: true})
+	s := r.openWith(r.settingsFor(restartTTL, r.consul.AgentEndpoints()...))
 	other := r.openWith(r.settingsFor(restartTTL, r.consul.Endpoints()...))
 	a := r.startWith(s, long("a"))
 	a.wins(prompt)
@@ -65,14 +66,6 @@ func TestAgent(t *testing.T) {
 			r.must(r.consul.ResumeAgent(0))
 			a.survives(2, restartTTL)
 		},
-		// A polite end, as of `systemctl restart consul`: its node leaves the cluster.
-		"leaves": func() {
-			r.must(r.adminAt(agents[0]).Agent().Leave())
-			eventually(t, "the node to be gone", patient, func() bool {
-				n, _, err := r.admin.Catalog().Node("client0", nil)
-				return err == nil && n == nil
-			})
-		},
 	} {
 		restart()
 		began := time.Now()
@@ -85,6 +78,31 @@ func TestAgent(t *testing.T) {
 	b.wins(prompt)
 }
 
+// An agent that is told to stop, as by systemctl, takes its node out of the catalog,
+// and no tenure.
+func TestAgentLeaves(t *testing.T) {
+	r := newRig(t, servers.ConsulOptions{Agents: 1, ACL: true})
+	agent := r.consul.AgentEndpoints()[0]
+	a := r.lead(r.open(agent, r.consul.Endpoints()[0]), "a")
+	r.leave(agent)
+	a.survives(2, testTTL)
+	r.must(r.consul.RestartAgent(0))
+	a.survives(2, testTTL)
+}
+
+// leave stops client agent 0 politely, and waits until its node has been gone: an
+// agent that has just begun may register it once more, for a minute.
+func (r *rig) leave(agent string) {
+	r.Helper()
+	canary, _, err := r.admin.Session().CreateNoChecks(&api.SessionEntry{Node: "client0"}, nil)
+	r.must(err)
+	r.must(r.adminAt(agent).Agent().Leave())
+	eventually(r.T, "the end of a session on the node", patient, func() bool {
+		entry, _, err := r.admin.Session().Info(canary, nil)
+		return err == nil && entry == nil
+	})
+}
+
 // With a token that may not use our own node the session belongs to the agent's, and
 // ends when that leaves: known at once.
 func TestAgentLeavesWithItsSession(t *testing.T) {
@@ -92,11 +110,13 @@ func TestAgentLeavesWithItsSession(t *testing.T) {
 	_, token, err := r.consul.NewToken(`key_prefix "leaderrun/" { policy = "write" } session "client0" { policy = "write" }`)
 	r.must(err)
 	r.token = r.file("less", token)
-	a := r.lead(r.open(r.consul.AgentEndpoints()...), "a")
+	agent := r.consul.AgentEndpoints()[0]
+	s := r.open(agent, r.consul.Endpoints()[0])
+	a := r.lead(s, "a")
 	if node := r.sessions()[0].Node; node != "client0" {
 		t.Errorf("session on node %s", node)
 	}
-	r.must(r.adminAt(r.consul.AgentEndpoints()[0]).Agent().Leave())
+	r.leave(agent)
 	within(t, "the loss", testTTL, a.lease.Lost())
 	t.Log(a.lease.Err())
 }
