@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"leaderrun/lock"
+	"leaderrun/lock/consul"
 	"leaderrun/lock/etcd"
 	"leaderrun/lock/file"
 	"leaderrun/lock/zk"
@@ -25,9 +26,10 @@ type store struct {
 }
 
 var schemes = map[string]store{
-	"file": {file.Open, file.Resolve, lock.NewTiming},
-	"etcd": {etcd.Open, etcd.Resolve, lock.NewTiming},
-	"zk":   {zk.Open, zk.Resolve, lock.NewRelayedTiming},
+	"file":   {file.Open, file.Resolve, lock.NewTiming},
+	"etcd":   {etcd.Open, etcd.Resolve, lock.NewTiming},
+	"consul": {consul.Open, consul.Resolve, lock.NewTiming},
+	"zk":     {zk.Open, zk.Resolve, lock.NewRelayedTiming},
 }
 
 // Timing is how the store's leases are renewed. Errors are of kind
