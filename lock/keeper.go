@@ -67,11 +67,7 @@ func Keep(s Session, g Grant, c Candidate) (*Keeper, error) {
 }
 
 func keep(clock bootclock.Clock, s Session, g Grant, c Candidate) (*Keeper, error) {
-	timingFor := NewTiming
-	if g.Relayed {
-		timingFor = NewRelayedTiming
-	}
-	timing, err := timingFor(g.Lifetime, c.Grace)
+	timing, err := g.Timing(c.Grace)
 	if err != nil {
 		return nil, err
 	}

@@ -35,6 +35,14 @@ func NewRelayedTiming(ttl, grace time.Duration) (Timing, error) {
 	return newTiming(relayedTiming, ttl, grace)
 }
 
+// Timing is how the lease that was granted is renewed. Errors are as of NewTiming.
+func (g Grant) Timing(grace time.Duration) (Timing, error) {
+	if g.Relayed {
+		return NewRelayedTiming(g.Lifetime, grace)
+	}
+	return NewTiming(g.Lifetime, grace)
+}
+
 func newTiming(of func(time.Duration) Timing, ttl, grace time.Duration) (Timing, error) {
 	t := of(ttl)
 	if grace < 0 {
