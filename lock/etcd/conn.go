@@ -40,8 +40,9 @@ type conn struct {
 	lease pb.LeaseClient
 	watch pb.WatchClient
 
-	version string // of that member
-	leader  bool   // it knew one when we connected
+	version  string // of that member
+	leader   bool   // it knew one when we connected
+	loggedIn bool   // as user
 }
 
 var _ transport.Conn = (*conn)(nil)
@@ -125,6 +126,7 @@ func (c *conn) login(ctx context.Context, t *token, password string) error {
 		switch {
 		case err == nil:
 			t.value.Store(&resp.Token)
+			c.loggedIn = true
 		case !errors.Is(rpctypes.Error(err), rpctypes.ErrAuthNotEnabled):
 			return err
 		}

@@ -41,6 +41,7 @@ const (
 type Store struct {
 	prefix string
 	bound  time.Duration // of requests that belong to no lease
+	dialer dialer
 	pool   *transport.Pool[*conn]
 
 	ctx    context.Context // until Close, for what outlives a call
@@ -70,7 +71,7 @@ func open(s lock.Settings) (*Store, error) {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	return &Store{
-		prefix: s.URL.Path, bound: bound, ctx: ctx, cancel: cancel,
+		prefix: s.URL.Path, bound: bound, dialer: d, ctx: ctx, cancel: cancel,
 		pool: transport.NewPool(transport.PoolOptions[*conn]{
 			Store: storeName, Endpoints: s.URL.Hosts, Bound: bound, Dial: d.dial, Final: final,
 		}),

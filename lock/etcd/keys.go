@@ -1,6 +1,7 @@
 package etcd
 
 import (
+	"crypto/rand"
 	"encoding/json"
 	"fmt"
 	"strings"
@@ -24,6 +25,7 @@ func (k keys) place(id clientv3.LeaseID) string { return k.queue() + leaseName(i
 func (k keys) record() string           { return k.base + "/record" }
 func (k keys) value(name string) string { return k.base + "/values/" + name }
 func (k keys) requests() string         { return k.base + "/requests" }
+func (k keys) inspect() string          { return k.base + "/check/" + rand.Text() }
 
 // leaseName writes a lease as etcdctl does. It is also the owner in a record.
 func leaseName(id clientv3.LeaseID) string { return fmt.Sprintf("%016x", uint64(id)) }

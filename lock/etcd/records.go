@@ -10,26 +10,34 @@ import (
 	"leaderrun/lock"
 )
 
-// Holder implements lock.Locker. A record that says held counts only as long as
-// its owner has the first place.
+// Holder implements lock.Locker.
 func (l *locker) Holder(ctx context.Context) (lock.Holder, error) {
-	resp, err := l.store.txn(ctx, nil, []clientv3.Op{
-		clientv3.OpGet(l.keys.queue(), clientv3.WithFirstCreate()...),
-		clientv3.OpGet(l.keys.record()),
-	}, nil)
+	resp, err := l.store.txn(ctx, nil, l.holderOps(), nil)
 	if err != nil {
 		return lock.Holder{}, fmt.Errorf("read holder: %w", err)
 	}
-	rec, err := decodeRecord(l.keys.record(), only(rangeOf(resp, 1)), resp.Header.Revision)
-	if err != nil {
-		return lock.Holder{}, err
+	h, _, err := l.holderIn(resp)
+	return h, err
+}
+
+func (l *locker) holderOps() []clientv3.Op {
+	return []clientv3.Op{
+		clientv3.OpGet(l.keys.queue(), clientv3.WithFirstCreate()...),
+		clientv3.OpGet(l.keys.record()),
 	}
-	if first := placeOf(rangeOf(resp, 0)); rec.State != lock.Held || rec.Owner != first.owner() {
-		return lock.Holder{}, nil
+}
+
+// holderIn takes the answer to holderOps, and returns also who has the first
+// place. A record that says held counts only as long as its owner has that.
+func (l *locker) holderIn(resp *clientv3.TxnResponse) (lock.Holder, *place, error) {
+	first := placeOf(rangeOf(resp, 0))
+	rec, err := decodeRecord(l.keys.record(), only(rangeOf(resp, 1)), resp.Header.Revision)
+	if err != nil || rec.State != lock.Held || rec.Owner != first.owner() {
+		return lock.Holder{}, first, err
 	}
 	h := rec.Holder
 	h.Token = rec.Token
-	return h, nil
+	return h, first, nil
 }
 
 // Get implements lock.Records.

@@ -15,10 +15,12 @@ func (s *Store) warnVersion(notify func(lock.Notice)) {
 		return
 	}
 	s.warned.Do(func() {
-		notify(lock.Notice{Kind: lock.Warning, Err: fmt.Errorf(
-			"etcd %s at %s may renew a lease that has expired elsewhere after a change of etcd's leader (etcd-io/etcd#15247), and two candidates could lead: use at least 3.5.13 or 3.4.31",
-			c.version, c.endpoint)})
+		notify(lock.Notice{Kind: lock.Warning, Err: fmt.Errorf("%s (at %s)", staleRenewals(c.version), c.endpoint)})
 	})
+}
+
+func staleRenewals(version string) string {
+	return "etcd " + version + " may renew a lease that has expired elsewhere after a change of etcd's leader (etcd-io/etcd#15247), and two candidates could lead: use at least 3.5.13 or 3.4.31"
 }
 
 func mayRenewStale(version string) bool {
