@@ -21,11 +21,12 @@ var (
 )
 
 type store struct {
-	path   string
-	boot   string // id of this boot
-	pidNS  string // the PID namespace of this process, or empty
-	warn   error  // told to the first candidate
-	warned sync.Once
+	path     string
+	existing string // the part of it that Open did not make
+	boot     string // id of this boot
+	pidNS    string // the PID namespace of this process, or empty
+	warn     error  // told to the first candidate
+	warned   sync.Once
 
 	expired sync.Map // election to the owner of a tenure whose lease was seen to end (see breakLock)
 	taken   sync.Map // election to when a tenure of ours ended that had lost its lock file (see yield)
@@ -37,7 +38,7 @@ func Open(s lock.Settings) (lock.Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	st := &store{path: s.URL.Path}
+	st := &store{path: s.URL.Path, existing: existingPart(s.URL.Path)}
 	if st.warn, err = prepareDir(st.path); err != nil {
 		return nil, err
 	}
