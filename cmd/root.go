@@ -30,8 +30,15 @@ func Main(args []string) int {
 		}
 	}
 	code := 0
-	err := root(args[1:], &code).Execute()
-	if err != nil {
+	// By the first argument alone, so that nothing changes for a command or a
+	// setting that is called so.
+	var c *cobra.Command
+	if len(args) > 1 && args[1] == "check" {
+		c = check(args[2:], &code)
+	} else {
+		c = root(args[1:], &code)
+	}
+	if err := c.Execute(); err != nil {
 		fmt.Fprintln(os.Stderr, "leaderrun:", oneLine(err))
 		return exitStatus(err)
 	}
@@ -64,13 +71,18 @@ func root(args []string, code *int) *cobra.Command {
 			return err
 		},
 	}
+	c.Flags().SetInterspersed(false) // the command's own flags are not ours
+	o.dress(c, args)
+	return c
+}
+
+// dress gives a command the flags of everything that campaigns.
+func (o *options) dress(c *cobra.Command, args []string) {
 	o.bind(c.Flags())
 	c.Flags().SortFlags = false
-	c.Flags().SetInterspersed(false) // the command's own flags are not ours
 	c.SetArgs(args)
 	c.CompletionOptions.DisableDefaultCmd = true
 	c.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return flagError(err) })
-	return c
 }
 
 // separated requires "--" before the command, because without it a flag of the

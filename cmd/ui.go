@@ -30,7 +30,9 @@ const (
 	long = `leaderrun runs COMMAND, unmodified, only while this host leads an election, kills
 its whole process tree before the lease can run out, and campaigns again.
 
-Every flag can be set by a variable: --stop-timeout by LEADERRUN_STOP_TIMEOUT.`
+Every flag can be set by a variable: --stop-timeout by LEADERRUN_STOP_TIMEOUT.
+
+leaderrun check [flags] tries the settings out and says what it found.`
 
 	examples = `  leaderrun --store file: --name backup -- ./backup.sh
   leaderrun --store etcd://10.0.0.1:2379,10.0.0.2:2379 --name worker -- ./worker
