@@ -41,6 +41,7 @@ const (
 type Store struct {
 	prefix string
 	place  place
+	dialer *dialer
 	bound  time.Duration // of requests that belong to no lease
 	pool   *transport.Pool[*line]
 
@@ -72,7 +73,7 @@ func open(s lock.Settings) (*Store, error) {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	return &Store{
-		prefix: strings.TrimPrefix(s.URL.Path, "/"), place: d.place, bound: bound,
+		prefix: strings.TrimPrefix(s.URL.Path, "/"), place: d.place, dialer: d, bound: bound,
 		pool: transport.NewPool(transport.PoolOptions[*line]{
 			Store: storeName, Endpoints: d.endpoints, Bound: bound, Dial: d.open,
 		}),
