@@ -115,7 +115,8 @@ func (c *conn) create(ctx context.Context, path string, data []byte, flags int32
 // only when it must: there may be no permission above.
 func (c *conn) ensure(ctx context.Context, path string, acl []zk.ACL) error {
 	_, err := c.create(ctx, path, nil, zk.FlagPersistent, acl)
-	if errors.Is(err, zk.ErrNoNode) {
+	// Once would do, but that a check removes what it has made (see trial.forget).
+	for try := 1; errors.Is(err, zk.ErrNoNode) && try <= 3; try++ {
 		if err := c.ensure(ctx, parent(path), acl); err != nil {
 			return err
 		}
