@@ -144,12 +144,7 @@ func (r *report) check(ctx context.Context, o *options, f *pflag.FlagSet, from o
 		ID: fmt.Sprintf("%s/%d", host, os.Getpid()), Host: host,
 		TTL: time.Duration(o.ttl), Grace: time.Duration(o.lossGrace),
 	}
-	locker, ok := store.Locker(o.name).(lock.Inspector)
-	if !ok {
-		r.tell(lock.Finding{Topic: "store", Err: fmt.Errorf("%w: --store: check knows nothing of %s", lock.ErrConfig, settings.URL.Scheme)})
-		return
-	}
-	outlook := locker.Inspect(ctx, c, r.tell)
+	outlook := store.Locker(o.name).Inspect(ctx, c, r.tell)
 	if outlook.Lifetime == 0 || ctx.Err() != nil {
 		return
 	}

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// An Inspector is a Locker that says beforehand what a campaign would meet.
+// An Inspector says beforehand what a campaign would meet; part of Locker.
 type Inspector interface {
 	// Inspect does once what a candidate with these settings does all the time:
 	// it connects, gets a lease, and makes, reads, renews and deletes a key of

@@ -73,6 +73,7 @@ type Locker interface {
 	// Holder returns who leads now; the zero Holder when nobody does.
 	Holder(ctx context.Context) (Holder, error)
 	Records
+	Inspector
 }
 
 // A Candidate is one campaign of one process.

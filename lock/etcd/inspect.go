@@ -18,8 +18,6 @@ import (
 // a majority has to agree to the end.
 const lateExpiry = time.Second
 
-var _ lock.Inspector = (*locker)(nil)
-
 // Inspect implements lock.Inspector.
 func (l *locker) Inspect(ctx context.Context, c lock.Candidate, tell lock.Tell) lock.Outlook {
 	if !l.store.inspectMembers(ctx, tell) {

@@ -18,8 +18,6 @@ import (
 	"leaderrun/lock"
 )
 
-var _ lock.Inspector = (*locker)(nil)
-
 // Inspect implements lock.Inspector. The key is an election of its own, with a
 // whole tenure: what is to be found out is whether the file system takes part.
 func (l *locker) Inspect(ctx context.Context, c lock.Candidate, tell lock.Tell) lock.Outlook {
