@@ -142,11 +142,11 @@ func (r *report) check(ctx context.Context, o *options, f *pflag.FlagSet, from o
 	host, _ := os.Hostname()
 	c := lock.Candidate{
 		ID: fmt.Sprintf("%s/%d", host, os.Getpid()), Host: host,
-		TTL: time.Duration(o.ttl), Grace: time.Duration(o.lossGrace),
+		TTL: time.Duration(o.ttl), Grace: time.Duration(o.lossGrace), GraceYields: o.defaultGrace,
 	}
 	outlook := store.Locker(o.name).Inspect(ctx, c, r.tell)
 	if outlook.Lifetime == 0 || ctx.Err() != nil {
 		return
 	}
-	r.timeline(outlook, o)
+	r.timeline(outlook, c, o)
 }

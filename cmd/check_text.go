@@ -108,15 +108,14 @@ func (r *report) settings(o *options, f *pflag.FlagSet, s lock.Settings, from or
 // timeline tells what follows from the lifetime that was granted. The times of
 // renewals are lock.Timing's, and those of the end the keeper's and the
 // supervisor's: the deadline is the lifetime less the margin.
-func (r *report) timeline(out lock.Outlook, o *options) {
+func (r *report) timeline(out lock.Outlook, c lock.Candidate, o *options) {
 	tell := lock.Tell(r.tell)
 	head := headTimeline
 	if out.Relayed {
 		head = headRelayed
 	}
 	r.head(head)
-	grace := time.Duration(o.lossGrace)
-	t, err := out.Timing(grace)
+	t, err := out.Timing(c)
 	if err != nil {
 		tell.Fail("lease", err)
 		return
@@ -124,7 +123,7 @@ func (r *report) timeline(out lock.Outlook, o *options) {
 	deadline := out.Lifetime - t.Margin
 	tell.OK("renew every", "%s, or up to a tenth sooner", about(t.Interval))
 	tell.OK("request time-out", "%s: then another connection is tried", about(t.Request))
-	tell.OK("stop signal at", "%s: %s, if nothing was answered until then", about(deadline-grace), o.stopSignal.String())
+	tell.OK("stop signal at", "%s: %s, if nothing was answered until then", about(deadline-t.Grace), o.stopSignal.String())
 	tell.OK("KILL at", "%s: the lease ends %s later at the earliest", about(deadline), about(t.Margin))
 	if out.ThisHost {
 		tell.OK("next leader", "at once when leaderrun ends: the kernel frees the lock; after %s if it is frozen", about(out.Hold))

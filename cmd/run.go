@@ -63,7 +63,8 @@ func runCommand(o *options, command []string) (int, error) {
 	out := supervisor.Run(supervisor.Config{
 		Locker: store.Locker(o.name),
 		Candidate: lock.Candidate{
-			ID: o.id, Host: host, TTL: time.Duration(o.ttl), Grace: time.Duration(o.lossGrace), Try: o.try,
+			ID: o.id, Host: host, TTL: time.Duration(o.ttl), Try: o.try,
+			Grace: time.Duration(o.lossGrace), GraceYields: o.defaultGrace,
 		},
 		Path: path, Argv: command,
 		Env:    func(t lock.Token) []string { return childVariables(o, settings.URL, t) },

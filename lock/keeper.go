@@ -67,7 +67,7 @@ func Keep(s Session, g Grant, c Candidate) (*Keeper, error) {
 }
 
 func keep(clock bootclock.Clock, s Session, g Grant, c Candidate) (*Keeper, error) {
-	timing, err := g.Timing(c.Grace)
+	timing, err := g.Timing(c)
 	if err != nil {
 		return nil, err
 	}
@@ -101,6 +101,9 @@ func (k *Keeper) ValidUntil() bootclock.Instant {
 	defer k.mu.Unlock()
 	return k.until
 }
+
+// Grace implements Lease.
+func (k *Keeper) Grace() time.Duration { return k.timing.Grace }
 
 // Renewed implements Lease.
 func (k *Keeper) Renewed() <-chan struct{} { return k.renewed }

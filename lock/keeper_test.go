@@ -190,8 +190,18 @@ func TestGrantTooShort(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		clock := newFakeClock()
 		s := &fakeSession{clock: clock}
-		if _, err := keep(clock, s, Grant{Sent: clock.Now(), Lifetime: 2 * time.Second}, Candidate{TTL: ttl, Grace: 5 * time.Second}); !errors.Is(err, ErrConfig) {
+		granted := Grant{Sent: clock.Now(), Lifetime: 2 * time.Second}
+		if _, err := keep(clock, s, granted, Candidate{TTL: ttl, Grace: 5 * time.Second}); !errors.Is(err, ErrConfig) {
 			t.Errorf("keep: %v, want ErrConfig", err)
 		}
+		// A grace that nobody asked for gives way.
+		k, err := keep(clock, s, granted, Candidate{TTL: ttl, Grace: 5 * time.Second, GraceYields: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if want := k.timing.MostGrace; k.Grace() != want || want <= 0 {
+			t.Errorf("grace %v, want %v", k.Grace(), want)
+		}
+		k.Stop()
 	})
 }

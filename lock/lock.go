@@ -82,7 +82,10 @@ type Candidate struct {
 	Host  string        // for people
 	TTL   time.Duration // the lease asked for; what counts is what is granted
 	Grace time.Duration // the loss grace that the lease must hold besides its renewals
-	Try   bool          // return ErrHeld rather than wait for another holder
+	// GraceYields: nobody asked for that grace; a lease that was granted for less
+	// than TTL shortens it instead of being refused.
+	GraceYields bool
+	Try         bool // return ErrHeld rather than wait for another holder
 
 	// Enqueue is called once, when the lease exists and before the candidate
 	// can hold the lock. What the ticket names can be given back from then
@@ -139,6 +142,7 @@ type Holder struct {
 // released or lost.
 type Lease interface {
 	ValidUntil() bootclock.Instant // another may hold the lock from then on; never moves back
+	Grace() time.Duration          // how long before ValidUntil the command is told to stop
 	Renewed() <-chan struct{}      // receives after ValidUntil moves; for one reader
 	Lost() <-chan struct{}         // closed at ValidUntil, or as soon as the loss is known
 	Err() error                    // nil until Lost is closed, then why

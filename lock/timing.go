@@ -12,6 +12,7 @@ type Timing struct {
 	Request  time.Duration // bound of each attempt to renew, and of every other request to the store
 	Margin   time.Duration // between the deadline and the end of the lifetime
 	Relay    time.Duration // least pause between two renewals of a relayed lease (see Grant), else 0
+	Grace    time.Duration // loss grace: from the stop signal to the deadline
 	// MostGrace is what the lifetime leaves for the loss grace besides all that.
 	MostGrace time.Duration
 }
@@ -35,16 +36,23 @@ func NewRelayedTiming(ttl, grace time.Duration) (Timing, error) {
 	return newTiming(relayedTiming, ttl, grace)
 }
 
-// Timing is how the lease that was granted is renewed. Errors are as of NewTiming.
-func (g Grant) Timing(grace time.Duration) (Timing, error) {
+// Timing is how the lease that was granted to the candidate is renewed. Errors
+// are as of NewTiming.
+func (g Grant) Timing(c Candidate) (Timing, error) {
+	of := directTiming
 	if g.Relayed {
-		return NewRelayedTiming(g.Lifetime, grace)
+		of = relayedTiming
 	}
-	return NewTiming(g.Lifetime, grace)
+	grace := c.Grace
+	if c.GraceYields {
+		grace = min(grace, max(0, of(g.Lifetime).MostGrace))
+	}
+	return newTiming(of, g.Lifetime, grace)
 }
 
 func newTiming(of func(time.Duration) Timing, ttl, grace time.Duration) (Timing, error) {
 	t := of(ttl)
+	t.Grace = grace
 	if grace < 0 {
 		return t, fmt.Errorf("%w: --loss-grace %v is negative: give a duration from 0", ErrConfig, grace)
 	}

@@ -25,6 +25,7 @@ func TestTiming(t *testing.T) {
 		{15 * time.Second, -1, Timing{}, false},
 	} {
 		got, err := NewTiming(c.ttl, c.grace)
+		c.want.Grace = c.grace
 		c.want.MostGrace = c.ttl - c.want.Interval - 2*c.want.Request - c.want.Margin
 		if (err == nil) != c.ok || c.ok && got != c.want || !c.ok && !errors.Is(err, ErrConfig) {
 			t.Errorf("%v, grace %v: %+v, %v; want %+v, %v", c.ttl, c.grace, got, err, c.want, c.ok)

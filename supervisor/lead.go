@@ -158,7 +158,7 @@ func (t *tenure) tellLost() {
 
 // stopAt is when to send the stop signal unless a renewal succeeds.
 func (t *tenure) stopAt() bootclock.Instant {
-	return t.lease.ValidUntil().Add(-t.Candidate.Grace)
+	return t.lease.ValidUntil().Add(-t.lease.Grace())
 }
 
 // signal passes a signal on; TERM, INT and QUIT also mean stop, and the second

@@ -67,6 +67,7 @@ type fakeLease struct {
 }
 
 func (f *fakeLease) ValidUntil() bootclock.Instant { return f.until }
+func (f *fakeLease) Grace() time.Duration          { return time.Second }
 func (f *fakeLease) Renewed() <-chan struct{}      { return nil }
 func (f *fakeLease) Lost() <-chan struct{}         { return f.lost }
 func (f *fakeLease) Token() lock.Token             { return 1 }
@@ -128,7 +129,7 @@ func config(t *testing.T, r *recorder, script string, answers ...func(context.Co
 	ticket := filepath.Join(t.TempDir(), "given-back")
 	return Config{
 		Locker:    &fakeLocker{answers: answers},
-		Candidate: lock.Candidate{ID: "test", TTL: 15 * time.Second, Grace: time.Second},
+		Candidate: lock.Candidate{ID: "test", TTL: 15 * time.Second},
 		Path:      "/bin/sh", Argv: []string{"sh", "-c", script},
 		Env:        func(lock.Token) []string { return nil },
 		Mark:       func(lock.Token) string { return "" },
@@ -181,7 +182,7 @@ func TestStopSignalBeforeTheDeadline(t *testing.T) {
 	if out.End != NotElected {
 		t.Errorf("outcome %+v, want a second campaign", out)
 	}
-	if due := lease.until.Add(-c.Candidate.Grace); stopping < due || stopping > lease.until {
+	if due := lease.until.Add(-lease.Grace()); stopping < due || stopping > lease.until {
 		t.Errorf("stop signal %v after it was due", stopping.Sub(due))
 	}
 	if stopped > lease.until {

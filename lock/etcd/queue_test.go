@@ -7,8 +7,8 @@ import (
 	"time"
 
 	"leaderrun/lock"
-	"leaderrun/lock/contract"
 	"leaderrun/lock/bootclock"
+	"leaderrun/lock/contract"
 	"leaderrun/scripts/servers"
 )
 

@@ -24,7 +24,7 @@ func Resolve(s lock.Settings) (lock.Settings, error) {
 		return s, fmt.Errorf("%w: --store %s: a file store is a directory of this host and has no host: a path has three slashes, as in file:///var/lib/leaderrun", lock.ErrConfig, s.URL)
 	}
 	for param := range s.URL.Params {
-		return s, fmt.Errorf("%w: --store %s: a file store has no parameter %q: leave it out", lock.ErrConfig, s.URL, param)
+		return s, fmt.Errorf("%w: --store: a file store has no parameter %q: leave it out", lock.ErrConfig, param)
 	}
 	var err error
 	if s.URL.Path == "" {

@@ -78,7 +78,7 @@ func (l *locker) inspectTenure(ctx context.Context, c lock.Candidate, tell lock.
 			tell.Warn("clean up", "remove them by hand: %v", err)
 		}
 	}()
-	held, err := own.Acquire(ctx, lock.Candidate{ID: c.ID, Host: c.Host, TTL: c.TTL, Grace: c.Grace, Try: true})
+	held, err := own.Acquire(ctx, lock.Candidate{ID: c.ID, Host: c.Host, TTL: c.TTL, Grace: c.Grace, GraceYields: c.GraceYields, Try: true})
 	if ctx.Err() != nil {
 		if err == nil {
 			_ = held.Release(context.WithoutCancel(ctx))
