@@ -35,6 +35,9 @@ type certs struct {
 	serverCert, serverKey string
 	clientCert, clientKey string
 	flaw                  ServerCert
+	authority             *x509.Certificate
+	authorityKey          *ecdsa.PrivateKey
+	user                  string
 }
 
 // newCerts writes a server's certificate for the hosts and loopback and a client's
@@ -47,7 +50,7 @@ func newCerts(dir string, hosts []string, user string, flaw ServerCert) (certs, 
 		ca:         filepath.Join(dir, "ca.pem"),
 		serverCert: filepath.Join(dir, "server.pem"), serverKey: filepath.Join(dir, "server-key.pem"),
 		clientCert: filepath.Join(dir, "client.pem"), clientKey: filepath.Join(dir, "client-key.pem"),
-		flaw: flaw,
+		flaw: flaw, user: user,
 	}
 	ca := template("leaderrun test authority", 1)
 	ca.IsCA, ca.BasicConstraintsValid, ca.KeyUsage = true, true, x509.KeyUsageCertSign
@@ -55,13 +58,20 @@ func newCerts(dir string, hosts []string, user string, flaw ServerCert) (certs, 
 	if err != nil {
 		return c, err
 	}
+	c.authority, c.authorityKey = ca, caKey
 	if err := c.signServer(ca, caKey, hosts); err != nil {
 		return c, err
 	}
-	client := template(user, 3)
+	return c, c.signClient(c.clientCert, c.clientKey, lifeOfCerts)
+}
+
+// signClient writes a client's certificate that is valid for life from now on.
+func (c certs) signClient(certFile, keyFile string, life time.Duration) error {
+	client := template(c.user, time.Now().UnixNano())
+	client.NotAfter = time.Now().Add(life)
 	client.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}
-	_, err = sign(client, ca, caKey, c.clientCert, c.clientKey)
-	return c, err
+	_, err := sign(client, c.authority, c.authorityKey, certFile, keyFile)
+	return err
 }
 
 func (c certs) signServer(ca *x509.Certificate, caKey *ecdsa.PrivateKey, hosts []string) error {
@@ -91,12 +101,14 @@ func (c certs) signServer(ca *x509.Certificate, caKey *ecdsa.PrivateKey, hosts [
 	return err
 }
 
+const lifeOfCerts = 24 * time.Hour
+
 func template(name string, serial int64) *x509.Certificate {
 	return &x509.Certificate{
 		SerialNumber: big.NewInt(serial),
 		Subject:      pkix.Name{CommonName: name},
 		NotBefore:    time.Now().Add(-time.Hour),
-		NotAfter:     time.Now().Add(24 * time.Hour),
+		NotAfter:     time.Now().Add(lifeOfCerts),
 		KeyUsage:     x509.KeyUsageDigitalSignature,
 	}
 }

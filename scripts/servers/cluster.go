@@ -185,6 +185,15 @@ func (c *cluster) ClientCert() string { return c.certs.clientCert }
 // ClientKey returns the file of that certificate's key; "" without TLS.
 func (c *cluster) ClientKey() string { return c.certs.clientKey }
 
+// NewClientCert writes another certificate of the client, and its key, into these
+// files. It is valid for life from now on, to the second.
+func (c *cluster) NewClientCert(certFile, keyFile string, life time.Duration) error {
+	if c.certs.authority == nil {
+		return fmt.Errorf("certify a client of %s: it has no authority, TLS is not set", c.name)
+	}
+	return c.certs.signClient(certFile, keyFile, life)
+}
+
 // logs returns the end of each node's log.
 func (c *cluster) logs() string {
 	var b strings.Builder
