@@ -75,8 +75,8 @@ func (l *locker) busy(ctx context.Context, c lock.Candidate) error {
 	if first == nil {
 		return nil
 	}
-	if first.lease == clientv3.NoLease {
-		c.Notify(lock.Notice{Kind: lock.Warning, Err: errNoLease(first)})
+	if err := first.stranger(); err != nil {
+		c.Notify(lock.Notice{Kind: lock.Warning, Err: err})
 	}
 	return lock.ErrHeld
 }
@@ -132,7 +132,7 @@ func (a *campaign) compete(ctx context.Context) (*lease, error) {
 		return nil, err
 	}
 	if a.c.Try && a.v.pred != nil {
-		a.warnNoLease()
+		a.warnOfStranger()
 		return nil, lock.ErrHeld
 	}
 	return a.wait(ctx)

@@ -38,7 +38,7 @@ type campaign struct {
 	announcer *lock.Announcer
 	lookAt    bootclock.Instant
 	pause     *lock.Pause // between requests that fail
-	leaseless string      // warned of
+	warned    string      // key of the stranger that was warned of
 
 	events chan event
 	tasks  sync.WaitGroup // until the context of run is done

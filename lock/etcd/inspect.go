@@ -104,8 +104,8 @@ func (l *locker) tryRead(ctx context.Context, x *session, tell lock.Tell) error 
 	if err != nil {
 		return err
 	}
-	if first != nil && first.lease == clientv3.NoLease {
-		tell.Warn("election", "%v", errNoLease(first))
+	if err := first.stranger(); err != nil {
+		tell.Warn("election", "%v", err)
 	}
 	tell.Led(h)
 	return nil

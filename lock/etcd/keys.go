@@ -82,6 +82,7 @@ type place struct {
 	key    string
 	lease  clientv3.LeaseID
 	create int64
+	ours   bool // else another program made it
 }
 
 // placeOf takes the only key of a range, or none.
@@ -90,7 +91,9 @@ func placeOf(kvs []*mvccpb.KeyValue) *place {
 		return nil
 	}
 	kv := kvs[0]
-	return &place{key: string(kv.Key), lease: clientv3.LeaseID(kv.Lease), create: kv.CreateRevision}
+	var holder lock.Holder
+	ours := json.Unmarshal(kv.Value, &holder) == nil // etcdctl lock leaves the value empty
+	return &place{key: string(kv.Key), lease: clientv3.LeaseID(kv.Lease), create: kv.CreateRevision, ours: ours}
 }
 
 // owner is what a record calls the tenure of this place.
@@ -101,8 +104,16 @@ func (p *place) owner() string {
 	return p.key[strings.LastIndexByte(p.key, '/')+1:]
 }
 
-// errNoLease is about a key that no lease will ever remove (etcd #6631): made
-// by hand, or by something else that uses the same prefix.
-func errNoLease(p *place) error {
-	return fmt.Errorf("etcd key %s has no lease and blocks this election for ever: if nothing uses it, remove it with: etcdctl del %s", p.key, p.key)
+// stranger is what people should know of a place that none of us took. Without a
+// lease nothing will ever remove it (etcd #6631).
+func (p *place) stranger() error {
+	switch {
+	case p == nil:
+		return nil
+	case p.lease == clientv3.NoLease:
+		return fmt.Errorf("etcd key %s has no lease and blocks this election for ever: if nothing uses it, remove it with: etcdctl del %s", p.key, p.key)
+	case !p.ours:
+		return fmt.Errorf("etcd key %s is the lock of `etcdctl lock` or a program like it: waiting for its end", p.key)
+	}
+	return nil
 }

@@ -3,8 +3,6 @@ package etcd
 import (
 	"context"
 
-	clientv3 "go.etcd.io/etcd/client/v3"
-
 	"leaderrun/lock"
 	"leaderrun/lock/bootclock"
 )
@@ -52,12 +50,12 @@ func (a *campaign) see(pred, first *place, rec record) {
 		again = settleLook
 	}
 	a.lookAt = bootclock.Now().Add(again)
-	a.warnNoLease()
+	a.warnOfStranger()
 }
 
-func (a *campaign) warnNoLease() {
-	if p := a.v.pred; p != nil && p.lease == clientv3.NoLease && a.leaseless != p.key {
-		a.leaseless = p.key
-		a.c.Notify(lock.Notice{Kind: lock.Warning, Err: errNoLease(p)})
+func (a *campaign) warnOfStranger() {
+	if err := a.v.pred.stranger(); err != nil && a.warned != a.v.pred.key {
+		a.warned = a.v.pred.key
+		a.c.Notify(lock.Notice{Kind: lock.Warning, Err: err})
 	}
 }
