@@ -186,6 +186,6 @@ func appendTo(t testing.TB, path string) *os.File {
 // cleanEnv is the tests' environment without what would change a candidate.
 func cleanEnv() []string {
 	return slices.DeleteFunc(os.Environ(), func(v string) bool {
-		return strings.HasPrefix(v, "LEADERRUN_") || strings.HasPrefix(v, "ETCD")
+		return strings.HasPrefix(v, "LEADERRUN_") || strings.HasPrefix(v, "ETCD") || strings.HasPrefix(v, "CONSUL_")
 	})
 }

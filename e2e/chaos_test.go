@@ -25,7 +25,7 @@ type chaos struct {
 	*election
 	r       *rand.Rand
 	ttl     time.Duration
-	proxies []*servers.Proxy // of etcd, one per place
+	proxies []*servers.Proxy // of the store, one per place
 	places  []*candidate     // who runs there now
 	started int
 }
@@ -40,43 +40,41 @@ func TestChaos(t *testing.T) {
 		length, err = time.ParseDuration(v)
 		must(t, err)
 	}
-	for _, kind := range []string{"file", "etcd"} {
-		t.Run(kind, func(t *testing.T) {
-			s := fileStore(t)
-			if kind == "etcd" {
-				s = ownEtcd(t, servers.EtcdOptions{})
-			}
-			c := &chaos{election: newElection(t, s), ttl: 2 * time.Second}
-			seed := rand.Uint64()
-			t.Logf("seed %d", seed)
-			c.r = rand.New(rand.NewPCG(seed, 0))
-			for i := range 3 {
-				if !s.isFile() {
-					c.proxies = append(c.proxies, servers.NewProxy(t, s.etcd.Endpoints()[0]))
-				}
-				c.places = append(c.places, nil)
-				c.fill(i)
-			}
-			begin := now()
-			for faults := 0; now().since(begin) < length; faults++ {
-				c.fault()
-				pass(300*time.Millisecond + c.upTo(700*time.Millisecond))
-			}
-			last := now()
-			c.history.read(t)
-			before := c.history.inOrder()
-			t.Logf("%d tenures", len(before))
-			waitFor(t, "somebody to lead in the end", patient, func() bool {
-				c.history.read(t)
-				for _, n := range c.history.tenures {
-					if n.last > last.add(time.Second) {
-						return true
-					}
-				}
-				return false
-			})
-		})
+	t.Run("file", func(t *testing.T) { throw(t, fileStore(t), length) })
+	eachNetworkStore(t, func(n network) { throw(n.t, own(n.t, n.kind, serverOptions{}), length) })
+}
+
+// throw throws faults for that long.
+func throw(t *testing.T, s *store, length time.Duration) {
+	t.Helper()
+	c := &chaos{election: newElection(t, s), ttl: max(2*time.Second, s.shortest)}
+	seed := rand.Uint64()
+	t.Logf("seed %d", seed)
+	c.r = rand.New(rand.NewPCG(seed, 0))
+	for i := range 3 {
+		if !s.isFile() {
+			c.proxies = append(c.proxies, servers.NewProxy(t, s.Endpoints()[0]))
+		}
+		c.places = append(c.places, nil)
+		c.fill(i)
 	}
+	begin := now()
+	for now().since(begin) < length {
+		c.fault()
+		pass(300*time.Millisecond + c.upTo(700*time.Millisecond))
+	}
+	last := now()
+	c.history.read(t)
+	t.Logf("%d tenures", len(c.history.tenures))
+	waitFor(t, "somebody to lead in the end", patient, func() bool {
+		c.history.read(t)
+		for _, n := range c.history.tenures {
+			if n.last > last.add(time.Second) {
+				return true
+			}
+		}
+		return false
+	})
 }
 
 func (c *chaos) upTo(d time.Duration) time.Duration { return time.Duration(c.r.Int64N(int64(d))) }
@@ -89,7 +87,7 @@ func (c *chaos) fill(place int) {
 		flags: []string{"--stop-timeout", "300ms"},
 	}
 	if len(c.proxies) > 0 {
-		s.store = "etcd://" + c.proxies[place].Addr()
+		s.store = c.store.at(c.proxies[place].Addr())
 	}
 	c.places[place] = c.start(s)
 }
@@ -130,9 +128,9 @@ func (c *chaos) fault() {
 		pass(c.upTo(3 * c.ttl / 2))
 		c.proxies[place].Resume()
 	case 8:
-		must(c.t, c.store.etcd.Kill(0))
+		must(c.t, c.store.Kill(0))
 		pass(c.upTo(c.ttl))
-		must(c.t, c.store.etcd.Restart(0))
+		must(c.t, c.store.Restart(0))
 	}
 }
 
@@ -149,7 +147,7 @@ func (c *chaos) replace(place int, s syscall.Signal) {
 func (c *chaos) take() {
 	for _, candidate := range c.places {
 		if n := c.of(candidate); n != nil && c.beating(n) {
-			c.store.breakages()[c.r.IntN(2)].do(c.election)
+			c.store.breakages[c.r.IntN(2)].do(c.election)
 			return
 		}
 	}

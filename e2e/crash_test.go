@@ -89,7 +89,7 @@ func TestStandbyGuardKilled(t *testing.T) {
 }
 
 // Supervisor and guard are SIGKILLed in one instant. The kernel kills the direct
-// child, which is all that is promised; on etcd the lease must end first.
+// child, which is all that is promised; over a network the lease must end first.
 func TestBothKilled(t *testing.T) {
 	eachStore(t, func(s *store) {
 		t := s.t
@@ -101,7 +101,7 @@ func TestBothKilled(t *testing.T) {
 		kill(t, unix.SIGKILL, a.pid, guard)
 		second := e.leads(b, first)
 		e.diedAtOnce(first, fault)
-		e.handedOver(first, second, ttl+4*time.Second)
+		e.handedOver(first, second, s.takeover(ttl))
 	})
 }
 

@@ -4,6 +4,7 @@ package e2e
 
 import (
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -109,13 +110,18 @@ func (e *election) goesOn(n *tenure, d time.Duration) {
 	e.t.Helper()
 	staysTrue(e.t, fmt.Sprintf("the child of token %d goes on", n.token), d, func() bool {
 		e.history.read(e.t)
-		return now().since(n.last) < time.Second && len(e.history.tenures) == 1
+		return now().since(n.last) < time.Second && e.newest() == n
 	})
 	for _, r := range e.signalsReceived() {
-		if r.name == unix.SignalName(unix.SIGTERM) {
+		if r.pid == n.mains[0] && r.name == unix.SignalName(unix.SIGTERM) {
 			e.t.Errorf("the child that goes on was told to stop: %v", r)
 		}
 	}
+}
+
+// newest is the tenure with the highest token.
+func (e *election) newest() *tenure {
+	return e.history.tenures[slices.Max(slices.Collect(maps.Keys(e.history.tenures)))]
 }
 
 // beating tells whether a process of the tenure lived within the last half second.

@@ -80,7 +80,7 @@ func TestFrozen(t *testing.T) {
 				fault := freeze(t, pids...)
 				e.diedInTime(first, fault, ttl)
 				second := e.leads(b, first, roles...)
-				e.handedOver(first, second, ttl+4*time.Second)
+				e.handedOver(first, second, s.takeover(ttl))
 				kill(t, unix.SIGCONT, pids...)
 				a.campaignsAgain(t, patient)
 				a.standsBehind(t, "b", patient)
@@ -95,14 +95,14 @@ func TestFrozen(t *testing.T) {
 // A supervisor that is frozen for less than the lease goes on with its child.
 func TestFrozenBriefly(t *testing.T) {
 	t.Parallel()
-	const ttl = 6 * time.Second
+	const frozen = 2 * time.Second
 	eachStore(t, func(s *store) {
-		t := s.t
+		t, ttl := s.t, s.lease(3*frozen)
 		e := newElection(t, s)
 		a, _, first := e.pair(spec{ttl: ttl, command: e.tame()}, spec{ttl: ttl})
 		pids := []int{a.pid, a.theGuard(t)}
 		freeze(t, pids...)
-		pass(ttl / 3)
+		pass(frozen)
 		kill(t, unix.SIGCONT, pids...)
 		e.goesOn(first, ttl+time.Second)
 	})

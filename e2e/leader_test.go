@@ -9,8 +9,6 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
-
-	"leaderrun/scripts/servers"
 )
 
 // Two candidates, one child; those that stand by say who leads, and say it again
@@ -116,33 +114,32 @@ func TestStandbyKilled(t *testing.T) {
 // that are killed with their guards, and the store itself.
 func TestTokensRise(t *testing.T) {
 	t.Parallel()
-	for _, kind := range []string{"file", "etcd"} {
-		t.Run(kind, func(t *testing.T) {
-			s := fileStore(t)
-			if kind == "etcd" {
-				s = ownEtcd(t, servers.EtcdOptions{})
-			}
-			e := newElection(t, s)
-			once := func(id string) {
-				c := e.start(spec{id: id, ttl: 3 * time.Second, command: e.child("--exit", "0", "--after", "50ms")})
-				c.exits(t, 0, patient)
-			}
-			once("a")
-			once("b")
-			c := e.start(spec{id: "c", ttl: 3 * time.Second})
-			e.leads(c, nil)
-			kill(t, unix.SIGKILL, c.pid, c.theGuard(t))
-			c.exits(t, 128+int(unix.SIGKILL), patient)
-			if !e.store.isFile() {
-				must(t, e.store.etcd.Restart(0))
-			}
-			once("d")
-			once("e")
-			e.history.read(t)
-			// That they rose is checked at the end of every test.
-			if got := len(e.history.tenures); got != 5 {
-				t.Errorf("%d tenures, want 5:\n%v", got, e.history)
-			}
-		})
+	t.Run("file", func(t *testing.T) { tokensRise(t, fileStore(t)) })
+	eachNetworkStore(t, func(n network) { tokensRise(n.t, own(n.t, n.kind, serverOptions{})) })
+}
+
+func tokensRise(t *testing.T, s *store) {
+	t.Helper()
+	const ttl = 3 * time.Second
+	e := newElection(t, s)
+	once := func(id string) {
+		c := e.start(spec{id: id, ttl: ttl, command: e.child("--exit", "0", "--after", "50ms")})
+		c.exits(t, 0, patient)
+	}
+	once("a")
+	once("b")
+	c := e.start(spec{id: "c", ttl: ttl})
+	e.leads(c, nil)
+	kill(t, unix.SIGKILL, c.pid, c.theGuard(t))
+	c.exits(t, 128+int(unix.SIGKILL), patient)
+	if !s.isFile() {
+		must(t, s.Restart(0))
+	}
+	once("d")
+	once("e")
+	e.history.read(t)
+	// That they rose is checked at the end of every test.
+	if got := len(e.history.tenures); got != 5 {
+		t.Errorf("%d tenures, want 5:\n%v", got, e.history)
 	}
 }

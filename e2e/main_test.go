@@ -1,8 +1,8 @@
 //go:build linux
 
 // Package e2e proves the promise on the built binary: real leaderrun processes,
-// real signals, a real etcd, and a child (testdata/child) that tells by a beat
-// each millisecond when which of its processes lived.
+// real signals, a real etcd, Consul and ZooKeeper, and a child (testdata/child) that
+// tells by a beat each millisecond when which of its processes lived.
 //
 // Whatever a test does, at its end the history of all beats is checked: the
 // trees of two tenures never lived at the same time, fencing tokens rose, and one
@@ -15,12 +15,15 @@
 package e2e
 
 import (
+	"flag"
 	"fmt"
 	"os"
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -71,8 +74,24 @@ func buildAndRun(m *testing.M) (int, error) {
 			return 0, fmt.Errorf("build %s: %w\n%s", pkg, err, out)
 		}
 	}
+	if err := waitTogether(); err != nil {
+		return 0, err
+	}
 	status := m.Run()
 	return status, stopShared()
+}
+
+// waitTogether lets more parallel tests run at once than there are processors,
+// unless -parallel says how many: they wait for leases most of their time.
+func waitTogether() error {
+	const flagName = "test.parallel"
+	flag.Parse()
+	given := false
+	flag.Visit(func(f *flag.Flag) { given = given || f.Name == flagName })
+	if given {
+		return nil
+	}
+	return flag.Set(flagName, strconv.Itoa(2*runtime.GOMAXPROCS(0)))
 }
 
 // without skips the test for want of something, giving the reason; where

@@ -20,52 +20,56 @@ type cut struct {
 	store     *store
 }
 
-// cuts returns a fresh network per way of cutting it: a proxy that holds what
-// passes it, and a network namespace whose packets iptables drops.
+// cuts returns the ways of cutting a candidate off from each store: a proxy that
+// holds what passes it, and a network namespace whose packets iptables drops.
 func cuts(t *testing.T, run func(c cut)) {
 	t.Helper()
-	t.Run("held", func(t *testing.T) {
-		s := sharedEtcd(t)
-		proxy := servers.NewProxy(t, s.etcd.Endpoints()[0])
-		run(cut{
-			do:        func() error { proxy.Hold(); return nil },
-			heal:      func() error { proxy.Resume(); return nil },
-			leaderURL: "etcd://" + proxy.Addr(), store: s,
-		})
-	})
-	for _, way := range []struct {
-		name string
-		drop func(*servers.Netns) error
-	}{
-		{"dropped", (*servers.Netns).Drop},
-		{"dropped from etcd", (*servers.Netns).DropIn},
-		{"dropped to etcd", (*servers.Netns).DropOut},
-	} {
-		t.Run(way.name, func(t *testing.T) {
-			servers.Require(t, "netns")
-			ns := servers.NewNetns(t)
-			s := ownEtcd(t, servers.EtcdOptions{Host: ns.Addr()})
+	eachNetworkStore(t, func(n network) {
+		t, k := n.t, n.kind
+		t.Run("held", func(t *testing.T) {
+			s := shared(t, k)
+			proxy := servers.NewProxy(t, s.Endpoints()[0])
 			run(cut{
-				do:        func() error { return way.drop(ns) },
-				heal:      ns.Heal,
-				leaderVia: ns.Command, leaderURL: s.url, store: s,
+				do:        func() error { proxy.Hold(); return nil },
+				heal:      func() error { proxy.Resume(); return nil },
+				leaderURL: s.at(proxy.Addr()), store: s,
 			})
 		})
-	}
+		servers.Require(t, "netns")
+		ns := servers.NewNetns(t)
+		s := own(t, k, serverOptions{host: ns.Addr()})
+		for _, way := range []struct {
+			name string
+			drop func(*servers.Netns) error
+		}{
+			{"dropped", (*servers.Netns).Drop},
+			{"dropped from the store", (*servers.Netns).DropIn},
+			{"dropped to the store", (*servers.Netns).DropOut},
+		} {
+			t.Run(way.name, func(t *testing.T) {
+				run(cut{
+					do:        func() error { return way.drop(ns) },
+					heal:      ns.Heal,
+					leaderVia: ns.Command, leaderURL: s.url, store: s.in(t),
+				})
+				must(t, ns.Heal())
+			})
+		}
+	})
 }
 
-// A leader that cannot reach etcd any more tells its child to stop at the
+// A leader that cannot reach the store any more tells its child to stop at the
 // deadline less the grace, kills it at the deadline, and only then another leads.
 func TestCutOff(t *testing.T) {
 	t.Parallel()
 	const (
-		ttl    = 4 * time.Second
+		lease  = 4 * time.Second
 		grace  = time.Second
 		margin = 250 * time.Millisecond
 		jitter = 250 * time.Millisecond // of a loaded machine
 	)
 	cuts(t, func(c cut) {
-		t := c.store.t
+		t, ttl := c.store.t, c.store.lease(lease)
 		e := newElection(t, c.store)
 		a, b, first := e.pair(spec{
 			ttl: ttl, flags: []string{"--loss-grace", grace.String()},
@@ -77,16 +81,15 @@ func TestCutOff(t *testing.T) {
 		fault := now()
 		e.diedInTime(first, fault, ttl-margin+jitter)
 		told := e.toldToStop(first)
-		if early := told.since(fault); early < ttl/4 {
+		if early := told.since(fault); early < lease/4 {
 			t.Errorf("told to stop %v after the fault: too early for a TTL of %v", early, ttl)
 		}
 		if got := first.last.since(told); got < grace-jitter || got > grace+jitter {
 			t.Errorf("killed %v after the stop signal, want the grace of %v", got, grace)
 		}
 		second := e.leads(b, first, everyRole...)
-		e.handedOver(first, second, ttl)
-		// etcd looks for expired leases twice a second; then comes the settling.
-		if took := second.first.since(fault); took > ttl+time.Second+2*time.Second+prompt {
+		e.handedOver(first, second, c.store.takeover(ttl))
+		if took := second.first.since(fault); took > c.store.takeover(ttl) {
 			t.Errorf("the other led %v after the fault", took)
 		}
 		if line := a.says(t, renewalFailing, 1, patient); line.get("left") == "" || line.get("cause") == "" {
@@ -113,17 +116,20 @@ func (e *election) toldToStop(n *tenure) instant {
 	return 0
 }
 
-// An interruption of a third of the TTL goes by without notice.
+// An interruption of two seconds goes by without notice.
 func TestCutOffBriefly(t *testing.T) {
 	t.Parallel()
-	const ttl = 6 * time.Second
+	const off = 2 * time.Second
 	cuts(t, func(c cut) {
-		t := c.store.t
+		t, ttl := c.store.t, c.store.lease(3*off)
 		e := newElection(t, c.store)
-		_, _, first := e.pair(spec{ttl: ttl, store: c.leaderURL, via: c.leaderVia, command: e.tame()}, spec{ttl: ttl})
+		_, _, first := e.pair(spec{
+			ttl: ttl, flags: littleGrace,
+			store: c.leaderURL, via: c.leaderVia, command: e.tame(),
+		}, spec{ttl: ttl})
 		renewed(ttl)
 		must(t, c.do())
-		pass(ttl / 3)
+		pass(off)
 		must(t, c.heal())
 		e.goesOn(first, ttl+time.Second)
 	})

@@ -78,11 +78,10 @@ func withStderr(f *os.File) func(*exec.Cmd) {
 // several leases, and stops with its status when it is told to.
 func TestStderrDelaysNoRenewal(t *testing.T) {
 	t.Parallel()
-	const ttl = 2 * time.Second
 	for name, open := range badStderr() {
 		t.Run(name, func(t *testing.T) {
 			eachStore(t, func(s *store) {
-				t := s.t
+				t, ttl := s.t, s.lease(2*time.Second)
 				e := newElection(t, s)
 				a := e.start(spec{id: "a", ttl: ttl, command: e.tame(), flags: []string{"--log-level", "debug"}, setup: withStderr(open(t))})
 				first := e.leads(a, nil)
@@ -117,7 +116,7 @@ func TestStderrDelaysNoKill(t *testing.T) {
 				b.theGuard(t)
 
 				fault := now()
-				s.breakages()[0].do(e)
+				s.breakages[0].do(e)
 				leader, second := e.next(first, a, b)
 				e.diedAtOnce(first, fault)
 				e.handedOver(first, second, prompt)
@@ -144,9 +143,8 @@ func TestStderrDelaysNoKill(t *testing.T) {
 // leaderrun: a stopped supervisor renews nothing.
 func TestStderrTostop(t *testing.T) {
 	t.Parallel()
-	const ttl = 2 * time.Second
 	eachStore(t, func(s *store) {
-		t := s.t
+		t, ttl := s.t, s.lease(2*time.Second)
 		e := newElection(t, s)
 		x := e.terminal()
 		x.says("stty tostop; echo is$((40+2))", "is42")
@@ -159,7 +157,7 @@ func TestStderrTostop(t *testing.T) {
 			t.Error("the supervisor is stopped")
 		}
 		fault := now()
-		s.breakages()[0].do(e)
+		s.breakages[0].do(e)
 		_, second := e.next(first, a, b)
 		e.diedAtOnce(first, fault)
 		e.handedOver(first, second, prompt)

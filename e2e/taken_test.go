@@ -9,13 +9,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Somebody takes the lock from a running holder: revokes the lease, deletes the
-// key, deletes or replaces the lock file. The child is dead at once, the other
+// Somebody takes the lock from a running holder: revokes the lease, destroys or
+// closes the session, deletes the key or node, deletes or replaces the lock file. The child is dead at once, the other
 // leads at once after that, and the loser campaigns again.
 func TestLockTaken(t *testing.T) {
 	eachStore(t, func(s *store) {
 		t := s.t
-		for _, breakage := range s.breakages() {
+		for _, breakage := range s.breakages {
 			t.Run(breakage.name, func(t *testing.T) {
 				e := newElection(t, s)
 				a, b, first := e.pair(spec{command: e.wild()}, spec{command: e.wild()}, everyRole...)
@@ -42,10 +42,9 @@ func TestLockTaken(t *testing.T) {
 // winner settles: a shorter one has run out by then.
 func TestLockTakenFromFrozen(t *testing.T) {
 	t.Parallel()
-	const ttl = 2 * time.Second
 	eachStore(t, func(s *store) {
-		t := s.t
-		for _, breakage := range s.breakages() {
+		t, ttl := s.t, max(2*time.Second, s.shortest)
+		for _, breakage := range s.breakages {
 			t.Run(breakage.name, func(t *testing.T) {
 				e := newElection(t, s)
 				a, b, first := e.pair(spec{ttl: ttl, command: e.wild()}, spec{ttl: ttl, command: e.wild()}, everyRole...)
@@ -70,7 +69,7 @@ func TestExitOnLoss(t *testing.T) {
 		t := s.t
 		e := newElection(t, s)
 		a, b, first := e.pair(spec{command: e.wild(), flags: []string{"--exit-on-loss"}}, spec{}, everyRole...)
-		s.breakages()[0].do(e)
+		s.breakages[0].do(e)
 		a.exits(t, 76, patient)
 		e.handedOver(first, e.leads(b, first), prompt)
 	})

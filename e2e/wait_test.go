@@ -82,16 +82,21 @@ func TestStoreUnavailable(t *testing.T) {
 		{"silent, wait", silent.Addr(), []string{"--wait", "1s"}, 3 * time.Second},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			e := newElection(t, &store{url: "etcd://" + c.addr})
-			begin := now()
-			a := e.start(spec{id: "a", flags: c.flags})
-			a.exits(t, 69, patient)
-			if took := now().since(begin); took > c.most {
-				t.Errorf("exited after %v, want at most %v", took, c.most)
-			}
-			if line := a.says(t, exiting, 1, time.Second); !strings.Contains(line.get("cause"), c.addr) {
-				t.Errorf("does not say which store is unavailable: %v", line)
-			}
+			eachNetworkStore(t, func(n network) {
+				t, k := n.t, n.kind
+				s := &store{kind: k, t: t}
+				s.url = s.at(c.addr)
+				e := newElection(t, s)
+				begin := now()
+				a := e.start(spec{id: "a", flags: c.flags})
+				a.exits(t, 69, patient)
+				if took := now().since(begin); took > c.most {
+					t.Errorf("exited after %v, want at most %v", took, c.most)
+				}
+				if line := a.says(t, exiting, 1, time.Second); !strings.Contains(line.get("cause"), c.addr) {
+					t.Errorf("does not say which store is unavailable: %v", line)
+				}
+			})
 		})
 	}
 }
@@ -99,18 +104,17 @@ func TestStoreUnavailable(t *testing.T) {
 // A store that is not up yet is waited for, and TERM ends that wait.
 func TestStoreNotUpYet(t *testing.T) {
 	t.Parallel()
-	s := ownEtcd(t, servers.EtcdOptions{})
-	if err := s.etcd.Kill(0); err != nil {
-		t.Fatal(err)
-	}
-	e := newElection(t, s)
-	a, b := e.start(spec{id: "a"}), e.start(spec{id: "b"})
-	a.says(t, "store unavailable", 1, patient)
-	b.says(t, "store unavailable", 1, patient)
-	b.signal(t, unix.SIGTERM)
-	waitFor(t, "the standby to end", prompt, b.ended)
-	if err := s.etcd.Restart(0); err != nil {
-		t.Fatal(err)
-	}
-	e.leads(a, nil)
+	eachNetworkStore(t, func(n network) {
+		t, k := n.t, n.kind
+		s := own(t, k, serverOptions{})
+		must(t, s.Kill(0))
+		e := newElection(t, s)
+		a, b := e.start(spec{id: "a"}), e.start(spec{id: "b"})
+		a.says(t, "store unavailable", 1, patient)
+		b.says(t, "store unavailable", 1, patient)
+		b.signal(t, unix.SIGTERM)
+		waitFor(t, "the standby to end", prompt, b.ended)
+		must(t, s.Restart(0))
+		e.leads(a, nil)
+	})
 }
