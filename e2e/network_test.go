@@ -26,6 +26,7 @@ func cuts(t *testing.T, run func(c cut)) {
 	t.Helper()
 	eachNetworkStore(t, func(n network) {
 		t, k := n.t, n.kind
+		t.Parallel()
 		t.Run("held", func(t *testing.T) {
 			s := shared(t, k)
 			proxy := servers.NewProxy(t, s.Endpoints()[0])
