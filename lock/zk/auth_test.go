@@ -45,6 +45,7 @@ func (r *rig) tells(err, kind error, words ...string) {
 }
 
 func TestTLS(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, servers.ZooKeeperOptions{TLS: true, Fast: true})
 	good := r.settings()
 	a := r.lead(r.open(), "a")
@@ -106,6 +107,7 @@ func TestNotZooKeeper(t *testing.T) {
 }
 
 func TestUsers(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, servers.ZooKeeperOptions{User: "admin", Password: "opensesame", Fast: true})
 	nobody := r.settings()
 	r.refused(nobody, lock.ErrDenied, `"c" on / is missing`, "--user", "--password-file", "nobody is logged in")
@@ -150,6 +152,7 @@ func TestUsers(t *testing.T) {
 // A password that is changed while a candidate stands by is read for the next
 // connection, and if it is wrong that is said.
 func TestPasswordChanges(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, servers.ZooKeeperOptions{User: "admin", Password: "opensesame", Fast: true})
 	r.leastPrivileged()
 	p := servers.NewProxy(t, r.zoo.Endpoints()[0])

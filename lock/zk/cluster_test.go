@@ -41,6 +41,7 @@ func (a *run) connected() int {
 // The ensemble may lose its leader, or the server that we talk to, by a crash or
 // a freeze: the same lease goes on.
 func TestMembers(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, servers.ZooKeeperOptions{Nodes: 3})
 	const ttl = 10 * time.Second
 	a := r.startWith(r.open(), lock.Candidate{ID: "a", TTL: ttl})
@@ -74,6 +75,7 @@ func TestMembers(t *testing.T) {
 // A server that grants the session less than another did would cut short what is
 // left of the lease: it is over at once, and the line says why.
 func TestServersGrantDifferently(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	r := newRig(t, servers.ZooKeeperOptions{Nodes: 3, Dir: dir, Fast: true})
 	a := r.startWith(r.open(r.zoo.Endpoints()[0]), lock.Candidate{ID: "a", TTL: 6 * time.Second})

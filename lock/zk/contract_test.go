@@ -58,7 +58,9 @@ func (r *rig) secret(password string) (file string) {
 func (r *rig) contract() {
 	contract.Run(r.T, contract.Suite{
 		Open: func(testing.TB) lock.Store {
-			s, err := Resolve(r.settings())
+			settings := r.settings()
+			settings.DefaultTimeout.Request = 2 * time.Second // all tests of the suite at once, on JVMs that just started
+			s, err := Resolve(settings)
 			r.must(err)
 			store, err := Open(s)
 			r.must(err)

@@ -12,6 +12,7 @@ import (
 // Lost packets are worse than a silent server: TCP waits longer and longer
 // before it sends again, on old connections and new ones.
 func TestDroppedPackets(t *testing.T) {
+	t.Parallel()
 	n := servers.NewNetns(t)
 	r := newRig(t, servers.ZooKeeperOptions{Host: n.Addr(), Fast: true})
 	const ttl = 6 * time.Second

@@ -19,6 +19,7 @@ import (
 // server that is cut off from its peers in that moment. Whatever that server
 // answers, the lease is over before the session is.
 func TestFrozenThenIsolated(t *testing.T) {
+	t.Parallel()
 	if testing.Short() {
 		t.Skip("takes two minutes")
 	}

@@ -15,6 +15,7 @@ import (
 // What people do to a session or a node is known at once, and its record still
 // goes from held to clean.
 func TestTakenAway(t *testing.T) {
+	t.Parallel()
 	r := fast(t)
 	s := r.open()
 	for name, strike := range map[string]func(a *run){
@@ -53,6 +54,7 @@ func (a *run) session() *session { return a.lease.(*lease).x }
 
 // A renewal finds the loss when no watch tells of it.
 func TestRenewalFindsLoss(t *testing.T) {
+	t.Parallel()
 	r := fast(t)
 	s := r.open()
 	for name, strike := range map[string]func(a *run){
@@ -92,6 +94,7 @@ func (a *run) die() {
 // A session that runs out ends after the deadline, and the next one leads once it
 // has settled.
 func TestExpiry(t *testing.T) {
+	t.Parallel()
 	r := fast(t)
 	s := r.open()
 	a := r.lead(s, "a")
@@ -125,6 +128,7 @@ func TestExpiry(t *testing.T) {
 // Whoever comes after the end of a tenure that never said so settles. If it gives
 // up meanwhile, the next one settles too.
 func TestHeldWithoutHolder(t *testing.T) {
+	t.Parallel()
 	r := fast(t)
 	s := r.open()
 	a := r.lead(s, "a")

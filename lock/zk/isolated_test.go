@@ -14,6 +14,7 @@ import (
 // syncLimit ticks, a deposed leader likewise, while the ensemble lets the session
 // run out. The lease is over before anybody else leads, and before the session is.
 func TestIsolatedServer(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, servers.ZooKeeperOptions{Nodes: 3, Hosts: true})
 	for _, test := range []struct {
 		name   string

@@ -29,6 +29,7 @@ func (a *run) survives(n int, limit time.Duration) {
 // A connection that swallows everything ends the tenure at the deadline, not a
 // moment later, and nobody leads before.
 func TestHeldConnection(t *testing.T) {
+	t.Parallel()
 	r := fast(t)
 	p := servers.NewProxy(t, r.zoo.Endpoints()[0])
 	a := r.lead(r.open(p.Addr()), "a")
@@ -56,6 +57,7 @@ func TestHeldConnection(t *testing.T) {
 
 // An outage of a third of the TTL costs nothing, whenever it begins.
 func TestShortOutage(t *testing.T) {
+	t.Parallel()
 	r := fast(t)
 	const ttl = 6 * time.Second
 	for name, offset := range map[string]time.Duration{"after a renewal": 0, "before a renewal": time.Second} {
@@ -85,6 +87,7 @@ func TestShortOutage(t *testing.T) {
 
 // A renewal that is not answered is sent to the next address.
 func TestNextAddress(t *testing.T) {
+	t.Parallel()
 	r := fast(t)
 	p := servers.NewProxy(t, r.zoo.Endpoints()[0])
 	s := r.open(p.Addr(), r.zoo.Endpoints()[0])
@@ -122,6 +125,7 @@ func TestWatchMisses(t *testing.T) {
 
 // ZooKeeper may be killed and come back within the TTL; a freeze is no different.
 func TestRestart(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, servers.ZooKeeperOptions{})
 	s := r.open()
 	const ttl = 10 * time.Second // a JVM takes its time to start
@@ -146,6 +150,7 @@ func TestRestart(t *testing.T) {
 // An outage that is longer than the lease ends it at the deadline; afterwards
 // somebody leads again.
 func TestLongOutage(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, servers.ZooKeeperOptions{})
 	a := r.lead(r.open(), "a")
 	b := r.standBy(r.open(), "b")

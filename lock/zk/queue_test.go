@@ -119,6 +119,7 @@ func (r *rig) sessions() (ids []string) {
 // A node without a session blocks the queue for ever: people are told which, and
 // that they can mend it.
 func TestNodeWithoutSession(t *testing.T) {
+	t.Parallel()
 	r := fast(t)
 	s := r.open()
 	r.lead(s, "first").release()
@@ -145,6 +146,7 @@ func TestNodeWithoutSession(t *testing.T) {
 // Another recipe's lock on the same path is waited for, with a line that says so:
 // on the election's node, where it is by the usual recipes, and in the queue.
 func TestOtherRecipe(t *testing.T) {
+	t.Parallel()
 	r := fast(t)
 	s := r.open()
 	r.lead(s, "first").release()
