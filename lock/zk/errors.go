@@ -32,7 +32,10 @@ func (c *conn) Judge(ctx context.Context, err error) transport.Verdict {
 	}
 	if cause := ctx.Err(); cause != nil {
 		// Silence says nothing of the server, but a connection on which nothing
-		// comes back may be a black hole for as long as TCP likes.
+		// comes back may be a black hole for as long as TCP likes. Nor is it always
+		// the network's: a session that ended while it moved between connections
+		// leaves one on which ZooKeeper drops requests without a word
+		// (MissingSessionException in submitRequestNow) and which nobody closes.
 		if errors.Is(cause, context.DeadlineExceeded) {
 			return fault(lock.ErrUnavailable, true, "%w", errNoAnswer)
 		}

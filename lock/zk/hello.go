@@ -71,13 +71,8 @@ var (
 // is there no more.
 func (h hello) say(ctx context.Context, link *transport.Link) (welcome, error) {
 	defer context.AfterFunc(ctx, link.Abort)()
-	ms := max(1, min(h.timeout.Milliseconds(), math.MaxInt32))
-	body := helloWire{Zxid: h.seen.Load(), TimeoutMS: int32(ms), Session: h.session, SecretLen: secretLen, Secret: h.secret}
-	var b bytes.Buffer
-	_ = binary.Write(&b, binary.BigEndian, int32(binary.Size(body))) // never fails
-	_ = binary.Write(&b, binary.BigEndian, body)
 	w := welcome{sent: bootclock.Now()}
-	if _, err := link.Write(b.Bytes()); err != nil {
+	if _, err := link.Write(h.encode()); err != nil {
 		return w, err
 	}
 	var length [4]byte
@@ -105,6 +100,15 @@ func (h hello) say(ctx context.Context, link *transport.Link) (welcome, error) {
 	}
 	w.session, w.secret, w.timeout = got.Session, got.Secret, time.Duration(got.TimeoutMS)*time.Millisecond
 	return w, nil
+}
+
+func (h hello) encode() []byte {
+	ms := max(1, min(h.timeout.Milliseconds(), math.MaxInt32))
+	body := helloWire{Zxid: h.seen.Load(), TimeoutMS: int32(ms), Session: h.session, SecretLen: secretLen, Secret: h.secret}
+	var b bytes.Buffer
+	_ = binary.Write(&b, binary.BigEndian, int32(binary.Size(body))) // never fails
+	_ = binary.Write(&b, binary.BigEndian, body)
+	return b.Bytes()
 }
 
 // explain turns an error of say into one for people.

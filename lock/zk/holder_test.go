@@ -16,7 +16,7 @@ import (
 // goes from held to clean.
 func TestTakenAway(t *testing.T) {
 	t.Parallel()
-	r := fast(t)
+	r := fast(t).cabled()
 	s := r.open()
 	for name, strike := range map[string]func(a *run){
 		"session ended": func(a *run) { r.endSession(t, a.session().id) },
@@ -55,7 +55,7 @@ func (a *run) session() *session { return a.lease.(*lease).x }
 // A renewal finds the loss when no watch tells of it.
 func TestRenewalFindsLoss(t *testing.T) {
 	t.Parallel()
-	r := fast(t)
+	r := fast(t).cabled()
 	s := r.open()
 	for name, strike := range map[string]func(a *run){
 		"session ended": func(a *run) { r.endSession(t, a.session().id) },
@@ -129,7 +129,7 @@ func TestExpiry(t *testing.T) {
 // up meanwhile, the next one settles too.
 func TestHeldWithoutHolder(t *testing.T) {
 	t.Parallel()
-	r := fast(t)
+	r := fast(t).cabled()
 	s := r.open()
 	a := r.lead(s, "a")
 	a.die()

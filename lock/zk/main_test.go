@@ -2,6 +2,7 @@ package zk
 
 import (
 	"errors"
+	"sync"
 	"testing"
 	"time"
 
@@ -34,6 +35,13 @@ type rig struct {
 	admin *zk.Conn
 
 	user, passwordFile string // to log in as, if set
+	cables             *cables
+}
+
+// cables stand between candidates and the ensemble.
+type cables struct {
+	mu  sync.Mutex
+	all []*servers.Proxy
 }
 
 func newRig(t *testing.T, o servers.ZooKeeperOptions) *rig {
@@ -43,6 +51,16 @@ func newRig(t *testing.T, o servers.ZooKeeperOptions) *rig {
 	}
 	r := &rig{T: t, zoo: servers.StartZooKeeper(t, o)}
 	r.connectAdmin()
+	return r
+}
+
+// cabled has candidates connect in a way that endSession can hold.
+func (r *rig) cabled() *rig {
+	r.Helper()
+	r.cables = &cables{}
+	for _, e := range r.zoo.Endpoints() {
+		r.cables.all = append(r.cables.all, servers.NewProxy(r, e))
+	}
 	return r
 }
 
@@ -64,6 +82,12 @@ func (r *rig) settings(hosts ...string) lock.Settings {
 	r.Helper()
 	if len(hosts) == 0 {
 		hosts = r.zoo.Endpoints()
+		if r.cables != nil {
+			hosts = nil
+			for _, p := range r.cables.all {
+				hosts = append(hosts, p.Addr())
+			}
+		}
 	}
 	timing, err := lock.NewRelayedTiming(testTTL, 0)
 	r.must(err)
