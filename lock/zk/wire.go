@@ -72,8 +72,10 @@ func (w *wire) Read(b []byte) (int, error) {
 		return w.replay.Read(b)
 	}
 	n, err := w.Conn.Read(b)
-	w.frame.read(b[:n], w.note)
-	if n > 0 || err == nil {
+	switch ok := w.frame.read(b[:n], w.note); {
+	case !ok:
+		err = errNotZK // which the library would not survive
+	case n > 0 || err == nil:
 		return n, nil
 	}
 	_ = w.link.Close()
@@ -100,8 +102,8 @@ func (w *wire) note(xid int32, zxid int64) {
 	if zxid > w.zxid.Load() {
 		w.zxid.Store(zxid)
 	}
-	if int64(xid) == w.closing.Load() {
-		close(w.ended) // there is one answer
+	if w.closing.CompareAndSwap(int64(xid), none) {
+		close(w.ended)
 	}
 }
 
@@ -113,9 +115,13 @@ type frame struct {
 	rest int // of the packet
 }
 
-const frameHead = 4 + 4 + 8
+const (
+	frameHead = 4 + 4 + 8
+	leastLen  = frameHead // of a packet: every answer has an error code, too
+)
 
-func (f *frame) read(b []byte, note func(xid int32, zxid int64)) {
+// read returns false for what is no packet.
+func (f *frame) read(b []byte, note func(xid int32, zxid int64)) bool {
 	for len(b) > 0 {
 		if f.rest > 0 {
 			n := min(f.rest, len(b))
@@ -126,11 +132,15 @@ func (f *frame) read(b []byte, note func(xid int32, zxid int64)) {
 		n := copy(f.head[f.have:], b)
 		f.have += n
 		b = b[n:]
+		if length := binary.BigEndian.Uint32(f.head[:]); f.have >= 4 && (length < leastLen || length > receiveBuffer) {
+			return false
+		}
 		if f.have < frameHead {
-			return
+			return true
 		}
 		note(int32(binary.BigEndian.Uint32(f.head[4:])), int64(binary.BigEndian.Uint64(f.head[8:])))
 		f.have = 0
-		f.rest = max(0, int(int32(binary.BigEndian.Uint32(f.head[:])))+4-frameHead)
+		f.rest = int(binary.BigEndian.Uint32(f.head[:])) + 4 - frameHead
 	}
+	return true
 }
