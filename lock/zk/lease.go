@@ -23,6 +23,7 @@ type lease struct {
 	requests chan lock.Request
 
 	mu       sync.Mutex
+	left     bool // the session is being ended
 	released bool
 }
 
@@ -117,17 +118,30 @@ func (e *lease) Release(ctx context.Context) error {
 	// From here on nobody may take the missing node for a loss.
 	e.Stop()
 	e.x.stop()
-	own := e.x.own.Load()
-	t := tenure{owner: e.x.owner, known: true, rec: e.rec, paths: []string{own.path}}
-	err := e.l.store.giveBack(ctx, e.x.pool, e.l.keys, t)
-	if errors.Is(err, lock.ErrLost) { // with the session; the record stands
-		err = e.l.store.giveBack(ctx, e.l.store.common, e.l.keys, tenure{owner: e.x.owner})
+	err := e.giveBack(ctx)
+	if !e.left {
+		e.left = true
+		// Also if that failed: the library's pings would keep a place that nobody may
+		// delete for as long as this process runs.
+		e.x.closeSoon()
 	}
 	if err != nil {
 		return fmt.Errorf("release: %w", err)
 	}
 	e.released = true
 	e.Lose(lock.ErrReleased)
-	e.x.closeSoon()
 	return nil
+}
+
+// giveBack does so in the session as long as that stands. After its end only the
+// record does.
+func (e *lease) giveBack(ctx context.Context) error {
+	s := e.l.store
+	if !e.left {
+		t := tenure{owner: e.x.owner, known: true, rec: e.rec, paths: []string{e.x.own.Load().path}}
+		if err := s.giveBack(ctx, e.x.pool, e.l.keys, t); !errors.Is(err, lock.ErrLost) {
+			return err
+		}
+	}
+	return s.giveBack(ctx, s.common, e.l.keys, tenure{owner: e.x.owner})
 }

@@ -1,0 +1,41 @@
+package zk
+
+import (
+	"testing"
+
+	"github.com/go-zookeeper/zk"
+
+	"leaderrun/lock"
+	"leaderrun/lock/bootclock"
+	"leaderrun/scripts/servers"
+)
+
+// A holder that may no longer delete its place, or write its record, leaves all the
+// same: by the end of its session. Once it may again, the record says so.
+func TestPermissionTaken(t *testing.T) {
+	for _, node := range []string{"/queue", "/record"} {
+		t.Run(node, func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t, servers.ZooKeeperOptions{User: "admin", Password: "opensesame", Fast: true})
+			r.leastPrivileged()
+			a := r.lead(r.open(), "a")
+			b := r.standBy(r.open(), "b")
+			r.permit("/leaderrun/e"+node, zk.PermRead)
+			err := a.lease.Release(t.Context())
+			r.tells(err, lock.ErrDenied, "/leaderrun/e"+node+" is missing", "setAcl")
+			began := bootclock.Now()
+			eventually(t, "the place to go", prompt, func() bool { return len(r.queue("e")) == 1 })
+			r.permit("/leaderrun/e"+node, zk.PermAll)
+			a.release()
+			b.wins(prompt)
+			t.Logf("leads %v after the refusal", bootclock.Now().Sub(began))
+		})
+	}
+}
+
+// permit says what the user of leastPrivileged may do.
+func (r *rig) permit(path string, perms int32) {
+	r.Helper()
+	_, err := r.admin.SetACL(path, zk.DigestACL(perms, "runner", "sesame"), -1)
+	r.must(err)
+}
