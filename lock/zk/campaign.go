@@ -63,7 +63,7 @@ func (a *campaign) wait(ctx context.Context) (*lease, error) {
 		switch {
 		case e != nil:
 			return e, nil
-		case errors.Is(err, lock.ErrUnavailable) && ctx.Err() == nil:
+		case errors.Is(err, lock.ErrUnavailable) && !errors.Is(err, errQuota) && ctx.Err() == nil:
 			// We have a session and a place: only their end is a reason to go.
 			a.v.stale = true
 			a.pause.Wait(ctx)

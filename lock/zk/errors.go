@@ -21,6 +21,10 @@ const (
 	codeThrottled      = -127
 )
 
+// errQuota does not go away by itself, and no renewal meets it: whoever goes on
+// trying without a word tells nobody.
+var errQuota = errors.New("the quota below the prefix in --store is used up (listquota, setquota)")
+
 // Judge implements transport.Conn. What only the caller can judge (a node that
 // is missing or there, a version that is another) is passed on as it is.
 func (c *conn) Judge(ctx context.Context, err error) transport.Verdict {
@@ -67,7 +71,7 @@ func (c *conn) Judge(ctx context.Context, err error) transport.Verdict {
 	case codeNeedsAuth:
 		return fault(lock.ErrDenied, true, "it asks for a login (enforce.auth.enabled): set --user and --password-file")
 	case codeQuota:
-		return fault(lock.ErrUnavailable, false, "the quota below the prefix in --store is used up (listquota, setquota)")
+		return fault(lock.ErrUnavailable, false, "%w", errQuota)
 	case codeThrottled, codeTimeout:
 		return fault(lock.ErrUnavailable, false, "it is overloaded (%w)", err)
 	}

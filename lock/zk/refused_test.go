@@ -39,3 +39,24 @@ func (r *rig) permit(path string, perms int32) {
 	_, err := r.admin.SetACL(path, zk.DigestACL(perms, "runner", "sesame"), -1)
 	r.must(err)
 }
+
+// A quota that is used up is told, not waited for: no renewal meets it.
+func TestQuota(t *testing.T) {
+	r := newRig(t, servers.ZooKeeperOptions{Fast: true, Conf: []string{"enforceQuota=true"}})
+	s := r.open()
+	a := r.lead(s, "a")
+	const quota = "/zookeeper/quota/leaderrun"
+	for _, node := range []struct{ path, data string }{
+		{quota, ""},
+		{quota + "/zookeeper_limits", "count=-1,bytes=-1=;byteHardLimit=-1;countHardLimit=3"},
+		{quota + "/zookeeper_stats", "count=5,bytes=500"},
+	} {
+		_, err := r.admin.Create(node.path, []byte(node.data), 0, zk.WorldACL(zk.PermAll))
+		r.must(err)
+	}
+	b := r.start(s, "b")
+	within(t, "b to give up", prompt, b.done)
+	r.tells(b.err, lock.ErrUnavailable, "quota", "setquota")
+	a.survives(2, 2*testTTL)
+	a.release()
+}

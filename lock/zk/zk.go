@@ -142,12 +142,12 @@ func (s *Store) do(ctx context.Context, p *pool, f func(context.Context, *conn) 
 }
 
 // persist repeats f until it succeeds, fails for another reason than an
-// unavailable store, or ctx is done.
+// unavailable store, or ctx is done. A quota is such a reason (see errQuota).
 func persist(ctx context.Context, f func() error) error {
 	pause := lock.NewPause()
 	for {
 		err := f()
-		if err == nil || !errors.Is(err, lock.ErrUnavailable) || ctx.Err() != nil {
+		if err == nil || !errors.Is(err, lock.ErrUnavailable) || errors.Is(err, errQuota) || ctx.Err() != nil {
 			return err
 		}
 		pause.Wait(ctx)
