@@ -87,10 +87,9 @@ func (a *campaign) wait(ctx context.Context) (*lease, error) {
 			return e, nil
 		case ctx.Err() != nil:
 			return nil, ctx.Err()
-		case errors.Is(err, lock.ErrUnavailable) || a.looked && isUnknownToken(err):
-			// We have a session: only its end is a reason to go. A token that was
-			// good a moment ago may be about to be replaced in its file, or the new
-			// one not be everywhere yet; the keeper complains, and gives up in time.
+		case errors.Is(err, lock.ErrUnavailable) || a.looked && mayPass(err):
+			// We have a session: only its end is a reason to go. The keeper complains,
+			// and gives up in time.
 			a.stale = true
 			a.pause.Wait(ctx)
 			continue

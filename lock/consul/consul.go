@@ -1,4 +1,4 @@
-// Package consul elects through a Consul cluster, version 1.10 or later.
+// Package consul elects through a Consul cluster, version 1.14 or later.
 //
 // It guarantees what lock.Lease says, and that the record of the latest tenure
 // is written in one transaction with winning and with releasing: the winner has

@@ -73,7 +73,7 @@ func unwrapURL(err error) error {
 type answerError struct {
 	*transport.Fault
 	elsewhere bool // another address may answer differently
-	unknown   bool // it is about a token that Consul does not know
+	passing   bool // if it was all right before, it may be again
 }
 
 func (e *answerError) Unwrap() error { return e.Fault }
@@ -113,9 +113,10 @@ func (l *line) refused(path string, resp *http.Response) error {
 	case code == http.StatusBadRequest:
 		return no(lock.ErrConfig, "%s", text)
 	case code >= 500, code == http.StatusTooManyRequests:
-		return next("status %d: %s", code, text)
+		return next("%s", strings.TrimSuffix(fmt.Sprintf("status %d: %s", code, text), ": "))
 	}
-	return no(lock.ErrConfig, "does not answer like Consul: see --store: status %d", code)
+	err := l.fault(lock.ErrConfig, "does not answer like Consul: see --store: status %d", code)
+	return &answerError{Fault: err, passing: true}
 }
 
 func tlsHint(err error) string {
@@ -136,11 +137,17 @@ func badTTL(text string) string {
 	return "--ttl: " + text
 }
 
-// isUnknownToken tells of a token that may be known later, unlike of one whose
-// policy lacks a rule.
-func isUnknownToken(err error) bool {
+// mayPass tells of errors that say little of what comes, after everything was all
+// right a moment ago: a certificate or token may be about to be replaced in its
+// file, or the new one not be known everywhere, a gateway may have lost its agent. A
+// rule that a policy lacks is not among them.
+func mayPass(err error) bool {
 	var answer *answerError
-	return errors.As(err, &answer) && answer.unknown
+	if errors.As(err, &answer) {
+		return answer.passing
+	}
+	var fault *transport.Fault
+	return errors.As(err, &fault)
 }
 
 // denied names the rule that the token's policy lacks.
@@ -151,7 +158,7 @@ func (l *line) denied(path, text string) error {
 	}
 	if strings.Contains(text, "ACL not found") {
 		err := l.fault(lock.ErrDenied, "it does not know the ACL token in %s: it was deleted, has expired, or is another cluster's", source)
-		return &answerError{Fault: err, unknown: true}
+		return &answerError{Fault: err, passing: true}
 	}
 	rule := fmt.Sprintf("key_prefix %q { policy = \"write\" }", l.dialer.prefix()+"/")
 	if !strings.HasPrefix(path, "/v1/kv/") && path != "/v1/txn" {

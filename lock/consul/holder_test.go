@@ -22,6 +22,10 @@ func (r *rig) strikes() map[string]func(session string) {
 			r.put("e", ".lock", "x")
 			r.del("e", ".lock")
 		},
+		"node removed": func(string) {
+			_, err := r.admin.Catalog().Deregister(&api.CatalogDeregistration{Node: sessionNode}, nil)
+			r.must(err)
+		},
 		"key released": func(session string) {
 			ok, _, err := r.admin.KV().Release(&api.KVPair{Key: "leaderrun/e/.lock", Flags: lockFlags, Session: session}, nil)
 			if !ok || err != nil {

@@ -44,7 +44,7 @@ func (s *Store) inspectToken(ctx context.Context, tell lock.Tell) bool {
 	switch {
 	case ctx.Err() != nil:
 		return false
-	case errors.Is(err, lock.ErrDenied) && !isUnknownToken(err):
+	case errors.Is(err, lock.ErrDenied) && !mayPass(err):
 		tell.Warn("login", "the ACL token in %s is not asked for: anybody who reaches Consul may do anything: see acl.enabled in Consul's configuration", source)
 	case err != nil:
 		tell.Fail("login", err)

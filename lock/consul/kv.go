@@ -9,7 +9,6 @@ import (
 	"github.com/hashicorp/consul/api"
 
 	"leaderrun/lock"
-	"leaderrun/lock/transport"
 )
 
 // Everything but a blocking query goes through transactions: what stands in a
@@ -95,9 +94,12 @@ func (l *line) txn(ctx context.Context, ops ...*api.KVTxnOp) (api.KVPairs, error
 		if isDenied(e.What) {
 			return nil, l.denied("/v1/txn", e.What)
 		}
+		if strings.Contains(e.What, "unknown KV operation") {
+			return nil, l.fault(lock.ErrConfig, "it is too old: use at least Consul 1.14 (%s)", e.What)
+		}
 	}
 	if len(why) == 0 {
-		return nil, transport.NewFault(lock.ErrUnavailable, storeName, l.endpoint, "a transaction was rolled back without a reason")
+		return nil, l.fault(lock.ErrUnavailable, "a transaction was rolled back without a reason")
 	}
 	return nil, why
 }

@@ -53,7 +53,7 @@ func (s *Store) createOn(ctx context.Context, l *line, entry *api.SessionEntry) 
 		}
 	}
 	var answer *answerError
-	if !errors.As(err, &answer) || !errors.Is(err, lock.ErrDenied) || answer.unknown {
+	if !errors.As(err, &answer) || !errors.Is(err, lock.ErrDenied) || answer.passing {
 		return made, err
 	}
 	made.why = answer.Why
