@@ -32,6 +32,7 @@ func (r *rig) settingsFor(ttl time.Duration, hosts ...string) lock.Settings {
 
 // The only server may be killed and come back within the TTL.
 func TestRestart(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, servers.ConsulOptions{})
 	s := r.openWith(r.settingsFor(restartTTL))
 	a := r.startWith(s, long("a"))
@@ -50,6 +51,7 @@ func TestRestart(t *testing.T) {
 // The only agent may be killed, or frozen, and come back under a leader while the
 // cluster is well.
 func TestAgent(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, servers.ConsulOptions{Agents: 1, ACL: true})
 	s := r.openWith(r.settingsFor(restartTTL, r.consul.AgentEndpoints()...))
 	other := r.openWith(r.settingsFor(restartTTL, r.consul.Endpoints()...))
@@ -81,6 +83,7 @@ func TestAgent(t *testing.T) {
 // An agent that is told to stop, as by systemctl, takes its node out of the catalog,
 // and no tenure.
 func TestAgentLeaves(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, servers.ConsulOptions{Agents: 1, ACL: true})
 	agent := r.consul.AgentEndpoints()[0]
 	a := r.lead(r.open(agent, r.consul.Endpoints()[0]), "a")
@@ -106,6 +109,7 @@ func (r *rig) leave(agent string) {
 // With a token that may not use our own node the session belongs to the agent's, and
 // ends when that leaves: known at once.
 func TestAgentLeavesWithItsSession(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, servers.ConsulOptions{Agents: 1, ACL: true})
 	_, token, err := r.consul.NewToken(`key_prefix "leaderrun/" { policy = "write" } session "client0" { policy = "write" }`)
 	r.must(err)
@@ -123,6 +127,7 @@ func TestAgentLeavesWithItsSession(t *testing.T) {
 
 // A server that is down for long is taken out of the cluster: no session goes with it.
 func TestServerIsTakenAway(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, servers.ConsulOptions{Nodes: 3})
 	leader, err := r.consul.Leader()
 	r.must(err)
@@ -141,6 +146,7 @@ func TestServerIsTakenAway(t *testing.T) {
 
 // With several addresses it does not matter which of them is down.
 func TestAgents(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, servers.ConsulOptions{Agents: 2})
 	s := r.open(r.consul.AgentEndpoints()...)
 	a := r.lead(s, "a")
@@ -162,6 +168,7 @@ func TestAgents(t *testing.T) {
 
 // A leader of the cluster that is killed or frozen costs no tenure.
 func TestClusterLosesItsLeader(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, servers.ConsulOptions{Nodes: 3, Agents: 1})
 	s := r.openWith(r.settingsFor(restartTTL, append(r.consul.AgentEndpoints(), r.consul.Endpoints()...)...))
 	a := r.startWith(s, long("a"))

@@ -165,6 +165,7 @@ func TestTokens(t *testing.T) {
 // A token that is revoked in mid-tenure ends that at its deadline, not later, and
 // people are told why.
 func TestTokenRevoked(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, servers.ConsulOptions{ACL: true})
 	accessor, token, err := r.consul.NewToken(leastPrivilege)
 	r.must(err)
@@ -198,6 +199,7 @@ func TestTokenRevoked(t *testing.T) {
 // A token that is replaced in its file is used from then on; the tenure goes on, and
 // so does the wait.
 func TestTokenRotated(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, servers.ConsulOptions{ACL: true})
 	accessor, token, err := r.consul.NewToken(leastPrivilege)
 	r.must(err)

@@ -13,9 +13,10 @@ import (
 )
 
 const (
-	// retryFirst is when a candidate looks again that could not lock a free key, or
-	// does not know yet who locked it; later twice as long each time, up to retryMost.
-	retryFirst = 2 * time.Millisecond
+	// retryFirst is when a candidate looks again that does not know yet who locked
+	// the key, or could not lock a free one; later twice as long each time, up to
+	// retryMost.
+	retryFirst = 10 * time.Millisecond
 	retryMost  = time.Second
 	// settleLook is how often the record is read that a watch should tell of.
 	settleLook = 250 * time.Millisecond
@@ -43,6 +44,7 @@ type campaign struct {
 	enqueued  bool // the ticket is out
 	tried     bool // a request to lock was sent
 	refused   bool // the latest such request was rolled back: only news or a look help
+	delayed   bool // for a lock-delay, since there was news of the key
 	held      lock.Record
 	settle    settling
 	announcer *lock.Announcer
@@ -159,7 +161,7 @@ func (a *campaign) note(ev event) error {
 	if a.key.session == a.x.id || ev.key.index != 0 && ev.key.index <= a.key.index {
 		return nil // its own watch follows our key; the other is no news
 	}
-	a.retry = retryFirst
+	a.retry, a.delayed = retryFirst, false
 	return a.see(ev.key, a.rec)
 }
 

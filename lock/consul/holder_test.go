@@ -62,6 +62,7 @@ func TestTakenAway(t *testing.T) {
 
 // A renewal finds the loss when no watch tells of it.
 func TestRenewalFindsLoss(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, servers.ConsulOptions{})
 	s := r.open()
 	for name, strike := range r.strikes() {
@@ -100,6 +101,7 @@ func (a *run) die() {
 // Consul ends a session that is not renewed after up to twice its TTL, and the next
 // holder settles after that: it cannot know that nobody destroyed it.
 func TestExpiry(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, servers.ConsulOptions{})
 	s := r.open()
 	a := r.lead(s, "a")
@@ -120,6 +122,7 @@ func TestExpiry(t *testing.T) {
 // Whoever comes after the end of a tenure that never said so knows nothing of
 // how it ended, and settles. If it gives up meanwhile, the next one settles too.
 func TestHeldWithoutHolder(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, servers.ConsulOptions{})
 	s := r.open()
 	a := r.lead(s, "a")

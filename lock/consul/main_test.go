@@ -40,6 +40,8 @@ session "leaderrun" { policy = "write" }
 node "leaderrun" { policy = "write" }
 `
 
+// Tests that mostly wait run two at a time, each with a cluster of its own.
+
 // A rig is a cluster, and connections to it or to what stands before it.
 type rig struct {
 	*testing.T

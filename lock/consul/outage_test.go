@@ -25,6 +25,7 @@ func (a *run) expires() (deadline bootclock.Instant) {
 // A connection that swallows everything ends the tenure at the deadline, not a
 // moment later, and nobody leads before.
 func TestHeldConnection(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, servers.ConsulOptions{})
 	p := servers.NewProxy(t, r.consul.Endpoints()[0])
 	a := r.lead(r.open(p.Addr()), "a")

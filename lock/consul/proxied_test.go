@@ -53,6 +53,7 @@ func TestPassword(t *testing.T) {
 
 // What answers and is no Consul, or one in trouble.
 func TestGateway(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, servers.ConsulOptions{})
 	var status atomic.Int32
 	at := r.behind(func(w http.ResponseWriter, _ *http.Request) bool {

@@ -19,6 +19,7 @@ func TestClusterLeaderCutOff(t *testing.T) {
 		"it is not heard":  func(c *servers.Consul, i int) error { return c.IsolateOut(i) },
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			r := newRig(t, servers.ConsulOptions{Nodes: 3, Hosts: true})
 			leader, err := r.consul.Leader()
 			r.must(err)
@@ -66,6 +67,7 @@ func TestClusterLeaderCutOff(t *testing.T) {
 // A client agent that is cut off from the servers still answers, with nothing of
 // worth: the next address is used.
 func TestAgentCutOff(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, servers.ConsulOptions{Agents: 1, Hosts: true})
 	s := r.openWith(r.settingsFor(restartTTL, r.consul.AgentEndpoints()[0], r.consul.Endpoints()[0]))
 	a := r.startWith(s, long("a"))

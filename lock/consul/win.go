@@ -81,6 +81,9 @@ func (a *campaign) acquire(ctx context.Context) error {
 	switch {
 	case errors.As(err, &why):
 		a.refused = true
+		if strings.Contains(why.Error(), "lock delay") && !a.delayed {
+			a.delayed, a.retry = true, 2*lockDelay // of one of our sessions, it is over by then
+		}
 		a.lookSoon()
 		if strings.Contains(why.Error(), "invalid session") {
 			return a.noSession(ctx)
