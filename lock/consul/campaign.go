@@ -18,15 +18,14 @@ const (
 	// retryMost.
 	retryFirst = 10 * time.Millisecond
 	retryMost  = time.Second
-	// settleLook is how often the record is read that a watch should tell of.
+	// lookAfter is how often a candidate that stands by reads what its watch should
+	// have told, settleLook the same while it settles.
+	lookAfter  = 15 * time.Second
 	settleLook = 250 * time.Millisecond
 	// tryFor is how long Candidate.Try goes on when the key is free and yet may not
 	// be locked: the lock-delay of sessions that are not ours.
 	tryFor = 200 * time.Millisecond
 )
-
-// never is later than all else.
-const never = bootclock.Instant(1<<63 - 1)
 
 // A campaign is one stay before the lock. One goroutine owns it; watches send it
 // events.

@@ -43,7 +43,7 @@ func (a *campaign) see(key lockKey, rec record) error {
 	case key.session == a.x.id:
 		a.lookAt = bootclock.Now().Add(settleLook)
 	case rec.heldBy(key.session):
-		a.lookAt = never // the watch is asked anew every few seconds
+		a.lookAt = bootclock.Now().Add(lookAfter)
 		a.retry = retryFirst
 	default: // whoever has the lock has not written its record yet, or nobody has it
 		a.lookSoon()
