@@ -11,12 +11,13 @@ import (
 	"leaderrun/scripts/servers"
 )
 
-// expires waits for the loss, which must come at the deadline and not a moment later.
+// expires waits for the loss, which must come at the deadline and not later than a
+// loaded machine needs to tell.
 func (a *run) expires() (deadline bootclock.Instant) {
 	a.Helper()
 	within(a.T, "the loss", 2*testTTL, a.lease.Lost())
 	now, deadline := bootclock.Now(), a.lease.ValidUntil()
-	if !errors.Is(a.lease.Err(), lock.ErrExpired) || now < deadline || now.Sub(deadline) > 100*time.Millisecond {
+	if !errors.Is(a.lease.Err(), lock.ErrExpired) || now < deadline || now.Sub(deadline) > 500*time.Millisecond {
 		a.Errorf("lost %v after the deadline: %v", now.Sub(deadline), a.lease.Err())
 	}
 	return deadline

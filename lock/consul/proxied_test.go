@@ -2,6 +2,8 @@ package consul
 
 import (
 	"errors"
+	"io"
+	"log"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
@@ -18,6 +20,7 @@ import (
 func (r *rig) behind(gate func(http.ResponseWriter, *http.Request) bool) string {
 	r.Helper()
 	to := httputil.NewSingleHostReverseProxy(&url.URL{Scheme: "http", Host: r.consul.Endpoints()[0]})
+	to.ErrorLog = log.New(io.Discard, "", 0) // of requests that were given up
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		if gate(w, req) {
 			to.ServeHTTP(w, req)
