@@ -7,6 +7,8 @@ package cmd
 import (
 	"errors"
 	"fmt"
+	"io"
+	"log"
 	"os"
 
 	"github.com/spf13/cobra"
@@ -21,6 +23,9 @@ var version = "dev"
 // Main runs leaderrun with the arguments of the process and returns its exit
 // status.
 func Main(args []string) int {
+	// Libraries (net/http) write their own mishaps to standard error, which is the
+	// child's, and may be full.
+	log.SetOutput(io.Discard)
 	if len(args) > 1 { // hidden: leaderrun starts itself with these
 		switch args[1] {
 		case guard.GuardCommand:
