@@ -69,7 +69,7 @@ func TestFrozenThenIsolated(t *testing.T) {
 		case <-time.After(100 * time.Millisecond):
 			t.Errorf("gone %v after the cut, and the holder has not lost it: deadline %v", gone.Sub(cut), h.until.Sub(cut))
 		}
-		b.wins(patient)
+		b = b.takesOver(s)
 		r.must(r.zoo.Rejoin(at))
 		r.serves(r.zoo.Endpoints()[at])
 		h.release()

@@ -172,3 +172,26 @@ func TestTicket(t *testing.T) {
 		}
 	}
 }
+
+// Whoever deletes an election with all its nodes deletes the record, too. Those who
+// saw it settle even so.
+func TestElectionDeleted(t *testing.T) {
+	t.Parallel()
+	r := fast(t)
+	a := r.lead(r.open(), "a")
+	s := r.open()
+	b := r.standBy(s, "b")
+	for _, path := range append(r.queue("e"), "/leaderrun/e/queue", "/leaderrun/e/record", "/leaderrun/e") {
+		r.must(r.admin.Delete(path, -1))
+	}
+	within(t, "the loss", prompt, a.lease.Lost())
+	within(t, "b to give up", prompt, b.done)
+	b = r.start(s, "b")
+	b.waits(lock.SettleTime * 9 / 10)
+	a.release()
+	if l := b.wins(prompt); l.Token() <= a.lease.Token() {
+		t.Errorf("token %d after %d", l.Token(), a.lease.Token())
+	}
+	b.release()
+	r.start(s, "c").wins(prompt)
+}

@@ -42,7 +42,8 @@ func TestIsolatedServer(t *testing.T) {
 			}
 			a := r.lead(r.open(r.zoo.Endpoints()[at]), "a")
 			// It is to keep its place while the others elect a leader.
-			b := r.startWith(r.open(others...), lock.Candidate{ID: "b", TTL: 10 * time.Second})
+			s := r.open(others...)
+			b := r.startWith(s, lock.Candidate{ID: "b", TTL: 10 * time.Second})
 			b.hears(lock.StandingBy, patient)
 			path := r.nodeOf(a)
 			a.survives(2, 2*testTTL)
@@ -52,10 +53,9 @@ func TestIsolatedServer(t *testing.T) {
 
 			within(t, "the loss", 2*testTTL, a.lease.Lost())
 			lost := bootclock.Now()
-			s := r.open(others...)
 			eventually(t, "the end of the session", patient, func() bool { return !s.exists(t, path) })
 			gone := bootclock.Now()
-			b.wins(patient)
+			b = b.takesOver(s)
 			led := bootclock.Now()
 			t.Logf("lost %v after the cut, gone %v later, led %v later", lost.Sub(cut), gone.Sub(lost), led.Sub(gone))
 			if deadline := a.lease.ValidUntil(); lost < deadline || gone <= deadline {

@@ -129,6 +129,7 @@ func (e *lease) Release(ctx context.Context) error {
 		return fmt.Errorf("release: %w", err)
 	}
 	e.released = true
+	e.l.store.last.Delete(e.l.keys.base) // whatever that is, it is over
 	e.Lose(lock.ErrReleased)
 	return nil
 }

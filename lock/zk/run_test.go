@@ -3,6 +3,7 @@ package zk
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"sync"
 	"time"
 
@@ -79,11 +80,28 @@ func (r *rig) standBy(s *Store, id string) *run {
 
 func (a *run) wins(limit time.Duration) lock.Lease {
 	a.Helper()
-	within(a.T, a.id+" to lead", limit, a.done)
+	if limit > 0 {
+		within(a.T, a.id+" to lead", limit, a.done)
+	}
 	if a.err != nil {
 		a.Fatalf("%s: %v", a.id, a.err)
 	}
 	return a.lease
+}
+
+// takesOver returns the run that leads at last: this one, or, if the ensemble took
+// too long to find itself a leader, another try.
+func (a *run) takesOver(s *Store) *run {
+	a.Helper()
+	for tries := 0; ; tries++ {
+		within(a.T, a.id+" to end its campaign", 2*patient, a.done)
+		if a.err == nil || tries == 5 || !errors.Is(a.err, lock.ErrUnavailable) {
+			a.wins(0)
+			return a
+		}
+		a.Logf("%s: %v", a.id, a.err)
+		a = a.startWith(s, lock.Candidate{ID: a.id, TTL: 10 * time.Second})
+	}
 }
 
 func (a *run) waits(d time.Duration) {

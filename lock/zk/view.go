@@ -58,7 +58,7 @@ func (a *campaign) look(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		a.see(pred, rec, queue)
+		a.see(pred, a.recall(rec), queue)
 		if err := a.watchPred(ctx, c); err != nil {
 			return err
 		}
@@ -100,6 +100,18 @@ func (a *campaign) readRecord(ctx context.Context, c *conn) (record, error) {
 	a.v.watchesRecord = true
 	a.follow(w, "")
 	return decodeRecord(path, n)
+}
+
+// recall puts what was seen before in the place of a record that is gone: whoever
+// deletes an election with all its nodes takes the lock from its holder, for whom
+// the next one settles even so.
+func (a *campaign) recall(rec record) record {
+	if rec.exists {
+		a.l.store.last.Store(a.l.keys.base, rec.Record)
+	} else if last, ok := a.l.store.last.Load(a.l.keys.base); ok {
+		rec.Record = last.(lock.Record)
+	}
+	return rec
 }
 
 // nearest returns the place before ours. Nodes that lost answers of ours have left

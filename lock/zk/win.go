@@ -17,7 +17,7 @@ import (
 // our node stands. It returns our record, or none with a new view.
 func (a *campaign) win(ctx context.Context) (record, error) {
 	rec, own := a.v.rec, a.x.own.Load()
-	if rec.State == lock.Held && rec.Owner == a.x.owner {
+	if rec.exists && rec.State == lock.Held && rec.Owner == a.x.owner {
 		return rec, nil // by an attempt whose answer was lost
 	}
 	if !a.tried {

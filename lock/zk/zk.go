@@ -54,6 +54,7 @@ type Store struct {
 	acl    []zk.ACL // of the nodes that we make
 	common *pool    // for what belongs to no lease
 	first  string   // the address that is dialled first, if set
+	last   sync.Map // election's node to the lock.Record that was seen there last
 
 	ctx    context.Context // until Close
 	cancel context.CancelFunc
