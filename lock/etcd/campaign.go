@@ -138,6 +138,10 @@ func (a *campaign) note(ev event) error {
 		if ev.rev < a.v.rec.seen {
 			return nil
 		}
+		if ev.kv == nil { // somebody deleted it: look what else is gone
+			a.v.stale = true
+			return nil
+		}
 		rec, err := decodeRecord(ev.key, ev.kv, ev.rev)
 		if err != nil {
 			return err

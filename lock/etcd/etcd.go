@@ -49,6 +49,8 @@ type Store struct {
 	tasks  sync.WaitGroup
 	close  sync.Once
 	warned sync.Once // of an old server
+
+	records sync.Map // key to lock.Record: the last one seen there (see recall)
 }
 
 var _ lock.Store = (*Store)(nil)

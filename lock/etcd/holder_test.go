@@ -176,3 +176,21 @@ func TestExpiry(t *testing.T) {
 		t.Error("knows without having asked")
 	}
 }
+
+// Whoever deletes the whole election takes the record away with the lock: those
+// who stood by remember it, and settle.
+func TestElectionDeleted(t *testing.T) {
+	r := fast(t)
+	a := r.lead(r.open(), "a")
+	s := r.open()
+	b := r.standBy(s, "b")
+	began := time.Now()
+	r.ctl("del", "--prefix", "/leaderrun/e/")
+	within(t, "the loss", prompt, a.lease.Lost())
+	within(t, "the end of the other's campaign: its place is gone, too", prompt, b.done)
+	b = r.lead(s, "b again")
+	if took := time.Since(began); took < lock.SettleTime*9/10 {
+		t.Errorf("settled for %v only", took)
+	}
+	b.release()
+}

@@ -33,6 +33,7 @@ func (a *campaign) leader() lock.Holder {
 // first of all, and the record.
 func (a *campaign) see(pred, first *place, rec record) {
 	v := &a.v
+	rec = a.recall(rec)
 	if old := v.pred; old != nil && (pred == nil || pred.key != old.key || pred.create != old.create) {
 		if v.unwatch != nil {
 			v.unwatch()
@@ -51,6 +52,19 @@ func (a *campaign) see(pred, first *place, rec record) {
 	}
 	a.lookAt = bootclock.Now().Add(again)
 	a.warnOfStranger()
+}
+
+// recall puts what was seen before in the place of a record that is gone: whoever
+// deletes an election with all its keys takes the lock from its holder, for whom
+// the next one settles even so.
+func (a *campaign) recall(rec record) record {
+	seen := &a.l.store.records
+	if rec.rev != 0 {
+		seen.Store(rec.key, rec.Record)
+	} else if last, ok := seen.Load(rec.key); ok {
+		rec.Record = last.(lock.Record)
+	}
+	return rec
 }
 
 func (a *campaign) warnOfStranger() {

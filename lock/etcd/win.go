@@ -49,7 +49,7 @@ func (a *campaign) take(resp *clientv3.TxnResponse) error {
 // zero with a new view.
 func (a *campaign) win(ctx context.Context) (int64, error) {
 	rec, create := a.v.rec, a.x.create.Load()
-	if rec.State == lock.Held && rec.Owner == leaseName(a.x.id) {
+	if rec.rev != 0 && rec.State == lock.Held && rec.Owner == leaseName(a.x.id) {
 		return rec.rev, nil // by an attempt whose answer was lost
 	}
 	if !a.tried {
