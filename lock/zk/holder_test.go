@@ -149,6 +149,23 @@ func TestHeldWithoutHolder(t *testing.T) {
 	c.wins(prompt)
 }
 
+// Who stands behind somebody that never leads settles meanwhile, not after it.
+func TestSettlesBehindOthers(t *testing.T) {
+	t.Parallel()
+	r := fast(t).cabled()
+	s := r.open()
+	a := r.lead(s, "a")
+	between, err := r.admin.Create("/leaderrun/e/queue/other-lock-", nil, zk.FlagEphemeral|zk.FlagSequence, zk.WorldACL(zk.PermAll))
+	r.must(err)
+	b := r.standBy(s, "b")
+	a.die()
+	r.endSession(t, a.session().id)
+	b.waits(lookAfter + lock.SettleTime)
+	r.must(r.admin.Delete(between, -1))
+	b.wins(lock.SettleTime / 2)
+	a.release()
+}
+
 // The ticket gives back what another process holds, and the next one leads
 // without settling.
 func TestTicket(t *testing.T) {

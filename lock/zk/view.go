@@ -182,6 +182,9 @@ func (a *campaign) see(pred *place, rec record, queue []string) {
 			v.leads = true
 		}
 	}
+	if rec.heldByOther(a.x.owner) && !v.leads {
+		a.settleAfter(rec.Owner) // also behind others, who may never win
+	}
 }
 
 // again is when to look next, if no watch tells before.

@@ -61,6 +61,13 @@ func newSettling(owner string, gone bootclock.Instant) settling {
 	return settling{owner, gone.Add(lock.SettleTime)}
 }
 
+// settleAfter begins to settle, once, after an owner that was not seen to go.
+func (a *campaign) settleAfter(owner string) {
+	if a.settle.owner != owner {
+		a.settle = newSettling(owner, bootclock.Now())
+	}
+}
+
 // settled tells whether we, being first, may write our record.
 func (a *campaign) settled() bool {
 	rec := a.v.rec
@@ -68,9 +75,6 @@ func (a *campaign) settled() bool {
 		a.settle = settling{}
 		return true
 	}
-	if a.settle.owner != rec.Owner {
-		// Whoever that was is not in the queue: it went before we looked.
-		a.settle = newSettling(rec.Owner, bootclock.Now())
-	}
+	a.settleAfter(rec.Owner)
 	return bootclock.Now() >= a.settle.until
 }
