@@ -13,6 +13,7 @@ import (
 // A holder that may no longer delete its place, or write its record, leaves all the
 // same: by the end of its session. Once it may again, the record says so.
 func TestPermissionTaken(t *testing.T) {
+	t.Parallel()
 	for _, node := range []string{"/queue", "/record"} {
 		t.Run(node, func(t *testing.T) {
 			t.Parallel()
@@ -42,6 +43,7 @@ func (r *rig) permit(path string, perms int32) {
 
 // A quota that is used up is told, not waited for: no renewal meets it.
 func TestQuota(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, servers.ZooKeeperOptions{Fast: true, Conf: []string{"enforceQuota=true"}})
 	s := r.open()
 	a := r.lead(s, "a")

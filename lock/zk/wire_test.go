@@ -11,6 +11,7 @@ import (
 // What no server sends, something in between may: it ends the connection, not the
 // process and not the lease.
 func TestBrokenPackets(t *testing.T) {
+	t.Parallel()
 	r := fast(t)
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	r.must(err)
