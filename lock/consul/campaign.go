@@ -19,8 +19,9 @@ const (
 	retryFirst = 10 * time.Millisecond
 	retryMost  = time.Second
 	// lookAfter is how often a candidate that stands by reads what its watch should
-	// have told, settleLook the same while it settles.
-	lookAfter  = 15 * time.Second
+	// have told, settleLook the same while it settles. What stands before the agent
+	// may end answers that take seconds: then no watch tells anything at all.
+	lookAfter  = 5 * time.Second
 	settleLook = 250 * time.Millisecond
 	// tryFor is how long Candidate.Try goes on when the key is free and yet may not
 	// be locked: the lock-delay of sessions that are not ours.

@@ -4,6 +4,9 @@ import (
 	"encoding/json"
 	"fmt"
 	"regexp"
+	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/hashicorp/consul/api"
 
@@ -18,6 +21,17 @@ type keys struct{ base string }
 // same one, so that neither ever runs beside the other, whatever it knows of it.
 // It stays when nobody leads: there is nothing to gain from its end.
 func (k keys) lock() string { return k.base + "/.lock" }
+
+// check refuses what Consul's HTTP interface takes in no path (unless somebody set
+// disable_http_unprintable_char_filter): a watch would never tell of anything.
+func (k keys) check() error {
+	i := strings.IndexFunc(k.base, func(r rune) bool { return !unicode.IsPrint(r) })
+	if i < 0 {
+		return nil
+	}
+	r, _ := utf8.DecodeRuneInString(k.base[i:])
+	return fmt.Errorf("%w: consul takes no %U, which is not printable, in a key's path: leave it out of --name and --store", lock.ErrConfig, r)
+}
 
 func (k keys) record() string           { return k.base + "/record" }
 func (k keys) value(name string) string { return k.base + "/values/" + name }

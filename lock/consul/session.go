@@ -38,6 +38,9 @@ var _ lock.Session = (*session)(nil)
 
 // create makes a session. Consul takes or refuses a TTL, and never changes it.
 func (s *Store) create(ctx context.Context, k keys, c lock.Candidate, election string) (*session, lock.Grant, error) {
+	if err := k.check(); err != nil {
+		return nil, lock.Grant{}, err
+	}
 	entry := api.SessionEntry{
 		Name: "leaderrun " + election + " " + c.ID, TTL: c.TTL.String(),
 		Behavior: api.SessionBehaviorRelease, LockDelay: lockDelay,
