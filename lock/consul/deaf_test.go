@@ -17,12 +17,15 @@ import (
 	"leaderrun/scripts/servers"
 )
 
+// quiet takes what a proxy says of requests that end with their line.
+var quiet = log.New(io.Discard, "", 0)
+
 // Something before the agent has no patience with answers that take long: no watch
 // tells anything. That costs seconds, not the election, and no tenure.
 func TestNoWatch(t *testing.T) {
 	r := newRig(t, servers.ConsulOptions{})
 	agent := httputil.NewSingleHostReverseProxy(&url.URL{Scheme: "http", Host: r.consul.Endpoints()[0]})
-	agent.ErrorLog = log.New(io.Discard, "", 0) // of requests that end with their line
+	agent.ErrorLog = quiet
 	before := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		if strings.HasPrefix(req.URL.Path, "/v1/kv/") {
 			http.Error(w, "upstream request timeout", http.StatusGatewayTimeout)

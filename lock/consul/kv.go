@@ -94,7 +94,7 @@ func (l *line) txn(ctx context.Context, ops ...*api.KVTxnOp) (api.KVPairs, error
 		if isDenied(e.What) {
 			return nil, l.denied("/v1/txn", e.What)
 		}
-		if strings.Contains(e.What, "unknown KV operation") {
+		if strings.Contains(e.What, "unknown KV") { // operation, or verb
 			return nil, l.fault(lock.ErrConfig, "it is too old: use at least Consul 1.14 (%s)", e.What)
 		}
 	}

@@ -109,8 +109,9 @@ func (s *Store) inspectAgents(ctx context.Context, tell lock.Tell) bool {
 	return serving
 }
 
-// lacksVerb tells of versions before 1.14.0. (Servers of which some are older
-// lose such writes without a word up to 1.19.0: hashicorp/consul#21519.)
+// lacksVerb tells of versions before 1.14.0, which cannot read as we do. What we
+// write needs nothing so new: servers of which some are older would lose that
+// without a word up to 1.19.0 (hashicorp/consul#21519).
 func lacksVerb(version string) bool {
 	var major, minor int
 	if n, _ := fmt.Sscanf(version, "%d.%d", &major, &minor); n < 2 {

@@ -5,8 +5,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
+
+	"github.com/hashicorp/consul/api"
 
 	"leaderrun/lock"
 	"leaderrun/lock/bootclock"
@@ -76,7 +79,14 @@ func (a *campaign) acquire(ctx context.Context) error {
 	op.Value = holder
 	a.tried = true
 	sent := bootclock.Now()
-	pairs, err := s.txn(ctx, s.opSame(k.lock(), a.key.index), op, s.op("get-or-empty", k.record()))
+	// Not api.KVGetOrEmpty: an older follower, in a cluster that is being upgraded,
+	// would not apply the transaction that the others do, and lock for somebody else
+	// once it is the leader (1.14 has it; hashicorp/consul#21519).
+	record := s.opSame(k.record(), 0)
+	if a.rec.index != 0 {
+		record = s.op(api.KVGet, k.record())
+	}
+	pairs, err := s.txn(ctx, s.opSame(k.lock(), a.key.index), record, op)
 	var why conflict
 	switch {
 	case errors.As(err, &why):
@@ -91,16 +101,28 @@ func (a *campaign) acquire(ctx context.Context) error {
 		return nil // somebody was faster, or the lock-delay of whoever had it is not over
 	case err != nil:
 		return fmt.Errorf("lock: %w", err)
-	case len(pairs) < 2:
+	}
+	got, stored := lastOf(pairs, k.lock()), lastOf(pairs, k.record())
+	if got == nil || got.Session != a.x.id || a.rec.index != 0 && stored == nil {
 		return fmt.Errorf("lock: %w: consul answered half a transaction", lock.ErrUnavailable)
 	}
-	rec, err := decodeRecord(k.record(), pairs[len(pairs)-1])
+	rec, err := decodeRecord(k.record(), stored)
 	if err != nil {
 		return err
 	}
-	a.gotLock(lockKeyOf(pairs[len(pairs)-2]), sent)
+	a.gotLock(lockKeyOf(got), sent)
 	a.rec = rec
 	a.lookAt = bootclock.Now().Add(settleLook)
+	return nil
+}
+
+// lastOf is what a transaction's latest operation on the key left.
+func lastOf(pairs api.KVPairs, key string) *api.KVPair {
+	for _, p := range slices.Backward(pairs) {
+		if p.Key == key {
+			return p
+		}
+	}
 	return nil
 }
 
