@@ -60,6 +60,12 @@ func (l *line) fault(kind error, format string, args ...any) *transport.Fault {
 	return transport.NewFault(kind, storeName, l.endpoint, format, args...)
 }
 
+// noConsul is about an answer that says nothing in the form of an answer that says
+// there is none: it decides nothing.
+func (l *line) noConsul() error {
+	return l.fault(lock.ErrUnavailable, "does not answer like Consul: see --store")
+}
+
 // unwrapURL leaves out method and URL, which say nothing to people.
 func unwrapURL(err error) error {
 	var u *url.Error

@@ -74,34 +74,35 @@ func (c conflict) at(n int) bool {
 func (s *Store) txn(ctx context.Context, ops ...*api.KVTxnOp) (api.KVPairs, error) {
 	var pairs api.KVPairs
 	err := s.request(ctx, func(ctx context.Context, l *line) (err error) {
-		pairs, err = l.txn(ctx, ops...)
+		pairs, _, err = l.txn(ctx, ops...)
 		return err
 	})
 	return pairs, err
 }
 
-func (l *line) txn(ctx context.Context, ops ...*api.KVTxnOp) (api.KVPairs, error) {
-	ok, resp, _, err := l.client.KV().Txn(ops, l.query(ctx))
+// txn also tells whether the answer names a leader, as Consul's do to those that only read.
+func (l *line) txn(ctx context.Context, ops ...*api.KVTxnOp) (pairs api.KVPairs, known bool, err error) {
+	ok, resp, meta, err := l.client.KV().Txn(ops, l.query(ctx))
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	if ok {
-		return resp.Results, nil
+		return resp.Results, meta.KnownLeader, nil
 	}
 	why := conflict(resp.Errors)
 	for _, e := range why {
 		// Of the operations of a transaction each has a permission of its own.
 		if isDenied(e.What) {
-			return nil, l.denied("/v1/txn", e.What)
+			return nil, false, l.denied("/v1/txn", e.What)
 		}
 		if strings.Contains(e.What, "unknown KV") { // operation, or verb
-			return nil, l.fault(lock.ErrConfig, "it is too old: use at least Consul 1.14 (%s)", e.What)
+			return nil, false, l.fault(lock.ErrConfig, "it is too old: use at least Consul 1.14 (%s)", e.What)
 		}
 	}
 	if len(why) == 0 {
-		return nil, l.fault(lock.ErrUnavailable, "a transaction was rolled back without a reason")
+		return nil, false, l.fault(lock.ErrUnavailable, "a transaction was rolled back without a reason")
 	}
-	return nil, why
+	return nil, false, why
 }
 
 // read returns keys as of one moment, by a linearizable read: the leader asked
@@ -121,11 +122,14 @@ func (s *Store) readOn(ctx context.Context, l *line, keys ...string) (api.KVPair
 	for _, key := range keys {
 		ops = append(ops, s.op(api.KVGetOrEmpty, key))
 	}
-	pairs, err := l.txn(ctx, ops...)
+	pairs, known, err := l.txn(ctx, ops...)
 	if err != nil {
 		return nil, err
 	}
 	if len(pairs) != len(keys) {
+		if !known {
+			return nil, l.noConsul()
+		}
 		// What a token may not read is left out of the answer, without a word.
 		return nil, l.denied("/v1/txn", fmt.Sprintf("no permission to read %s", strings.Join(keys, ", ")))
 	}

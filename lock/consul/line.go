@@ -3,6 +3,7 @@ package consul
 import (
 	"context"
 	"errors"
+	"io"
 	"net"
 	"net/http"
 	"sync"
@@ -105,10 +106,23 @@ func (l *line) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 	req.URL.RawQuery = params.Encode()
 	resp, err := l.http.RoundTrip(req)
-	if err != nil || okStatus(req, resp) {
-		return resp, err
+	if err != nil {
+		return nil, err
+	}
+	if okStatus(req, resp) {
+		resp.Body = body{io.LimitReader(resp.Body, mostBody), resp.Body}
+		return resp, nil
 	}
 	return nil, l.refused(req.URL.Path, resp)
+}
+
+// mostBody bounds what is read of an answer. Two values of Consul's largest take 1.4
+// MiB; kv_max_value_size allows more.
+const mostBody = 16 << 20
+
+type body struct {
+	io.Reader
+	io.Closer
 }
 
 // A conn is a connection of a line. What was written and not yet sent is thrown

@@ -198,8 +198,11 @@ func (s *Store) destroySoon(id string) {
 
 // confirmLives fails with ErrLost if the session is gone.
 func (x *session) confirmLives(ctx context.Context, l *line) error {
-	entry, _, err := l.client.Session().Info(x.id, l.query(ctx))
+	entry, meta, err := l.client.Session().Info(x.id, l.query(ctx))
 	if err == nil && entry == nil {
+		if meta.LastIndex == 0 {
+			return l.noConsul()
+		}
 		err = fmt.Errorf("%w: consul session %s expired or was destroyed", lock.ErrLost, x.id)
 	}
 	return err
