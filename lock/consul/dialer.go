@@ -9,6 +9,7 @@ import (
 	"os"
 	"strings"
 	"time"
+	"unicode"
 
 	"leaderrun/lock"
 	"leaderrun/lock/transport"
@@ -17,7 +18,7 @@ import (
 const (
 	storeName = "consul"
 	// tlsVariables is what the hint about TLS adds to leaderrun's own flags.
-	tlsVariables = "CONSUL_HTTP_SSL, CONSUL_CACERT, CONSUL_CLIENT_CERT, CONSUL_CLIENT_KEY"
+	tlsVariables = "CONSUL_HTTP_SSL, https:// in CONSUL_HTTP_ADDR, CONSUL_CACERT, CONSUL_CLIENT_CERT, CONSUL_CLIENT_KEY"
 )
 
 // A dialer makes lines as the settings say. It reads the files anew each time:
@@ -111,15 +112,22 @@ func notNow(err error) error {
 }
 
 // token is from --acl-token-file, else from Consul's variables, in Consul's order;
-// "" is the anonymous token.
-func (d *dialer) token() (string, error) {
-	if path := d.Settings.ACLTokenFile; path != "" {
-		return lock.ReadSecret("--acl-token-file", path)
+// "" is the anonymous token. Errors are of kind lock.ErrConfig and never hold it.
+func (d *dialer) token() (token string, err error) {
+	source := d.tokenSource()
+	switch path := os.Getenv("CONSUL_HTTP_TOKEN_FILE"); {
+	case d.Settings.ACLTokenFile != "":
+		token, err = lock.ReadSecret(source, d.Settings.ACLTokenFile)
+	case path != "":
+		token, err = lock.ReadSecret(source, path)
+	default:
+		token = os.Getenv("CONSUL_HTTP_TOKEN")
 	}
-	if path := os.Getenv("CONSUL_HTTP_TOKEN_FILE"); path != "" {
-		return lock.ReadSecret("CONSUL_HTTP_TOKEN_FILE", path)
+	// HTTP does not carry it, of which http.Transport would tell with each request.
+	if err == nil && strings.ContainsFunc(token, unicode.IsControl) {
+		err = fmt.Errorf("%w: %s: control characters, or more than one line, are no ACL token", lock.ErrConfig, source)
 	}
-	return os.Getenv("CONSUL_HTTP_TOKEN"), nil
+	return token, err
 }
 
 // tokenSource names the setting that people have to mend.

@@ -63,8 +63,12 @@ func Resolve(s lock.Settings) (lock.Settings, error) {
 			return s, err
 		}
 	}
-	if s.User == "" {
-		s.User, _, _ = strings.Cut(os.Getenv("CONSUL_HTTP_AUTH"), ":")
+	if auth := os.Getenv("CONSUL_HTTP_AUTH"); s.User == "" && auth != "" {
+		var ok bool
+		if s.User, _, ok = strings.Cut(auth, ":"); !ok {
+			s.User = "" // it may be the password
+			return s, fmt.Errorf("%w: CONSUL_HTTP_AUTH: write USER:PASSWORD", lock.ErrConfig)
+		}
 	}
 	if s.User == "" && s.PasswordFile != "" {
 		return s, fmt.Errorf("%w: --password-file without --user: set --user", lock.ErrConfig)
@@ -125,6 +129,8 @@ func cutAddress(s *lock.Settings, scheme, addr string) (string, error) {
 		return "", fmt.Errorf("%w: CONSUL_HTTP_ADDR: unknown scheme %q: use http, https or unix", lock.ErrConfig, scheme)
 	case strings.Contains(addr, "/"):
 		return "", fmt.Errorf("%w: CONSUL_HTTP_ADDR: a path behind the host is not supported: use HOST:PORT", lock.ErrConfig)
+	case strings.ContainsAny(addr, "?#"): // not shown: it could be ?token=
+		return "", fmt.Errorf("%w: CONSUL_HTTP_ADDR: parameters behind the host are not supported: use HOST:PORT", lock.ErrConfig)
 	case strings.Contains(addr, "@"):
 		return "", fmt.Errorf("%w: CONSUL_HTTP_ADDR: a user or password does not belong there: use CONSUL_HTTP_AUTH", lock.ErrConfig)
 	}

@@ -18,6 +18,10 @@ func TestResolve(t *testing.T) {
 	if err := os.WriteFile(secret, []byte("sesame\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	lines := filepath.Join(dir, "lines")
+	if err := os.WriteFile(lines, []byte("sesame\nsesame\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	empty := filepath.Join(dir, "empty")
 	if err := os.WriteFile(empty, nil, 0o600); err != nil {
 		t.Fatal(err)
@@ -50,6 +54,7 @@ func TestResolve(t *testing.T) {
 		{url: "consul:", env: "HTTP_ADDR=http://b/consul", err: "CONSUL_HTTP_ADDR: a path"},
 		{url: "consul:", env: "HTTP_ADDR=ftp://b", err: `CONSUL_HTTP_ADDR: unknown scheme "ftp"`},
 		{url: "consul:", env: "HTTP_ADDR=http://me:sesame@b", err: "CONSUL_HTTP_ADDR: a user"},
+		{url: "consul:", env: "HTTP_ADDR=b:1?token=sesame", err: "CONSUL_HTTP_ADDR: parameters"},
 		{url: "consul://a", env: "HTTP_ADDR=https://b", want: "consul://a:8500/leaderrun"},
 		{url: "consul:", env: "HTTP_ADDR=unix:///run/c.sock", want: "consul:///leaderrun?socket=%2Frun%2Fc.sock"},
 		{url: "consul:", env: "HTTP_ADDR=unix://c.sock", err: "whole path"},
@@ -82,7 +87,9 @@ func TestResolve(t *testing.T) {
 		{url: "consul:", s: lock.Settings{PasswordFile: secret}, err: "without --user"},
 		{url: "consul:", env: "HTTP_AUTH=me:sesame", want: local, user: "me"},
 		{url: "consul:", env: "HTTP_AUTH=me:sesame", s: lock.Settings{User: "you"}, err: "--user you without a password"},
+		{url: "consul:", env: "HTTP_AUTH=sesame", err: "CONSUL_HTTP_AUTH: write USER:PASSWORD"},
 		{url: "consul:", s: lock.Settings{ACLTokenFile: secret}, want: local},
+		{url: "consul:", s: lock.Settings{ACLTokenFile: lines}, err: "--acl-token-file: control characters"},
 		{url: "consul:", s: lock.Settings{ACLTokenFile: "/nowhere"}, err: "--acl-token-file: open /nowhere"},
 		{url: "consul:", s: lock.Settings{ACLTokenFile: empty}, err: "is empty"},
 		{url: "consul:", env: "HTTP_TOKEN_FILE=/nowhere", err: "CONSUL_HTTP_TOKEN_FILE: open /nowhere"},
