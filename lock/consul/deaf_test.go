@@ -1,14 +1,18 @@
 package consul
 
 import (
+	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
 	"net/url"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -58,5 +62,42 @@ func TestUnprintableName(t *testing.T) {
 				t.Errorf("%q: %v", name, err)
 			}
 		}
+	}
+}
+
+// An agent takes no more connections from this host: other programs have them. That
+// keeps a watch from being asked, not the lease from being renewed.
+func TestNoMoreConnections(t *testing.T) {
+	const most = 8
+	r := newRig(t, servers.ConsulOptions{Args: []string{"-hcl", fmt.Sprintf("limits { http_max_conns_per_client = %d }", most)}})
+	a := r.lead(r.open(), "a")
+	a.survives(1, testTTL)
+	full := make(chan struct{})
+	ctx, cancel := context.WithCancel(t.Context())
+	var others sync.WaitGroup
+	for range most {
+		others.Go(func() { holdConnection(ctx, r.consul.Endpoints()[0]) })
+	}
+	time.AfterFunc(time.Second, func() { close(full) })
+	within(t, "the others", patient, full)
+	a.lease.Requests() // needs one more
+	a.survives(6, 2*testTTL)
+	cancel()
+	others.Wait()
+	a.release()
+}
+
+// holdConnection has one whenever the server takes it.
+func holdConnection(ctx context.Context, endpoint string) {
+	for ctx.Err() == nil {
+		c, err := net.Dial("tcp", endpoint)
+		if err != nil {
+			continue
+		}
+		stop := context.AfterFunc(ctx, func() { _ = c.Close() })
+		_, _ = io.Copy(io.Discard, c) // until it is refused
+		stop()
+		_ = c.Close()
+		<-time.After(10 * time.Millisecond)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -24,6 +25,7 @@ type line struct {
 	endpoint string
 	dialer   *dialer
 	http     *http.Transport
+	watches  *http.Transport // for blocking queries, which else take the connection that renewals have
 	client   *api.Client
 	leader   bool   // the agent knew one when we connected
 	reached  func() // TCP is up
@@ -44,15 +46,7 @@ var _ transport.Conn = (*line)(nil)
 func (d *dialer) open(ctx context.Context, endpoint string, reached func()) (*line, error) {
 	l := &line{endpoint: endpoint, dialer: d, reached: reached, conns: map[*conn]struct{}{}}
 	l.ctx, l.cancel = context.WithCancel(context.Background())
-	l.http = &http.Transport{
-		DialContext: l.dial, DialTLSContext: l.dial,
-		// No proxy, whatever HTTP_PROXY says: it would be one more thing that can
-		// hold a renewal back, and an agent is on this host or near it.
-		Proxy:               nil,
-		MaxIdleConnsPerHost: 2, // an agent takes 200 connections of a host (http_max_conns_per_client)
-		IdleConnTimeout:     2 * time.Minute,
-		DisableCompression:  true,
-	}
+	l.http, l.watches = l.transport(), l.transport()
 	var err error
 	if l.client, err = api.NewClient(l.config()); err != nil {
 		l.Close(false)
@@ -66,6 +60,18 @@ func (d *dialer) open(ctx context.Context, endpoint string, reached func()) (*li
 	}
 	l.leader = leader != ""
 	return l, nil
+}
+
+func (l *line) transport() *http.Transport {
+	return &http.Transport{
+		DialContext: l.dial, DialTLSContext: l.dial,
+		// No proxy, whatever HTTP_PROXY says: it would be one more thing that can
+		// hold a renewal back, and an agent is on this host or near it.
+		Proxy:               nil,
+		MaxIdleConnsPerHost: 2, // an agent takes 200 connections of a host (http_max_conns_per_client)
+		IdleConnTimeout:     2 * time.Minute,
+		DisableCompression:  true,
+	}
 }
 
 // config leaves no field empty that api.NewClient would fill from the environment:
@@ -105,7 +111,11 @@ func (l *line) RoundTrip(req *http.Request) (*http.Response, error) {
 		}
 	}
 	req.URL.RawQuery = params.Encode()
-	resp, err := l.http.RoundTrip(req)
+	via := l.http
+	if strings.HasPrefix(req.URL.Path, "/v1/kv/") {
+		via = l.watches
+	}
+	resp, err := via.RoundTrip(req)
 	if err != nil {
 		return nil, err
 	}
@@ -213,6 +223,7 @@ func (l *line) Close(bool) {
 		c.link.Abort()
 	}
 	l.http.CloseIdleConnections()
+	l.watches.CloseIdleConnections()
 }
 
 var errLineClosed = errors.New("the connection was given up")

@@ -2,6 +2,7 @@ package consul
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/hashicorp/consul/api"
@@ -51,9 +52,13 @@ func (s *Store) follow(ctx context.Context, key string, after uint64, see func(p
 func (s *Store) block(ctx context.Context, key string, after uint64) (*api.KVPair, uint64, error) {
 	ctx, cancel := context.WithTimeout(ctx, blockFor+blockFor/16+s.bound)
 	defer cancel()
+	l, err := s.pool.Get(ctx)
+	if err != nil {
+		return nil, 0, err
+	}
 	var pair *api.KVPair
 	var index uint64
-	err := s.do(ctx, func(ctx context.Context, l *line) error {
+	err = l.run(ctx, func(ctx context.Context, l *line) error {
 		q := (&api.QueryOptions{WaitIndex: after, WaitTime: blockFor}).WithContext(ctx)
 		p, meta, err := l.client.KV().Get(key, q)
 		if err != nil {
@@ -62,5 +67,10 @@ func (s *Store) block(ctx context.Context, key string, after uint64) (*api.KVPai
 		pair, index = p, meta.LastIndex
 		return nil
 	})
+	// The line stays: renewals may do well on it, on a connection that is open, while
+	// the agent takes no more (http_max_conns_per_client). They judge it soon enough.
+	if err != nil && errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		s.pool.Drop(l, true)
+	}
 	return pair, index, err
 }
