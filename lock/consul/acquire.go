@@ -54,11 +54,15 @@ func (l *locker) Acquire(ctx context.Context, c lock.Candidate) (lock.Lease, err
 
 // busy returns ErrHeld if anybody holds the lock.
 func (l *locker) busy(ctx context.Context, c lock.Candidate) error {
-	key, _, err := l.store.readPlaces(ctx, l.keys)
+	key, stored, err := l.store.readPlaces(ctx, l.keys)
 	if err != nil {
 		return err
 	}
-	foreign := key.foreign(l.keys.lock())
+	rec, err := decodeRecord(l.keys.record(), stored)
+	if err != nil {
+		return err
+	}
+	foreign := key.foreign(l.keys.lock(), rec)
 	switch {
 	case errors.Is(foreign, lock.ErrConfig):
 		return foreign

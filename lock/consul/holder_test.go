@@ -87,8 +87,33 @@ func TestValueOfTheKey(t *testing.T) {
 	r.put("e", ".lock", "a note")
 	a.survives(2, testTTL)
 	b.waits(0)
+	c := r.standBy(s, "c")
+	for _, waiter := range []*run{b, c} {
+		if len(waiter.notices) != 0 { // above all none to delete the key of one who leads
+			t.Errorf("%s was told: %v", waiter.id, waiter.notices[0].Err)
+		}
+	}
+	// The end of a session leaves the key as it is, without our flags.
+	r.destroy(a.session())
+	within(t, "the loss", prompt, a.lease.Lost())
 	a.release()
-	b.wins(prompt)
+	first, second := b, c
+	select {
+	case <-b.done:
+	case <-c.done:
+		first, second = c, b
+	case <-time.After(patient):
+		t.Fatal("nobody takes the key over")
+	}
+	first.won()
+	first.release()
+	second.wins(prompt)
+	second.release()
+	r.put("e", ".lock", "another note")
+	r.lead(s, "d").release()
+	l, err := s.Locker("e").Acquire(t.Context(), lock.Candidate{ID: "e", TTL: testTTL, Try: true})
+	r.must(err)
+	r.must(l.Release(t.Context()))
 }
 
 // die ends all that a holder does, as the end of its host would.

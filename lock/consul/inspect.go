@@ -139,14 +139,14 @@ func (l *locker) tryRead(ctx context.Context, x *session, tell lock.Tell) error 
 	if err != nil {
 		return err
 	}
-	foreign := key.foreign(l.keys.lock())
+	rec, err := decodeRecord(l.keys.record(), stored)
+	foreign := key.foreign(l.keys.lock(), rec)
 	switch {
 	case errors.Is(foreign, lock.ErrConfig):
 		return foreign
 	case foreign != nil:
 		tell.Warn("election", "%v", foreign)
 	}
-	rec, err := decodeRecord(l.keys.record(), stored)
 	if err == nil && rec.heldBy(key.session) {
 		rec.Holder.Token = rec.Token
 		tell.Led(rec.Holder)

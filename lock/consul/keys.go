@@ -60,8 +60,12 @@ func lockKeyOf(p *api.KVPair) lockKey {
 
 // foreign returns what people should know of a key that something else made,
 // nil for one of ours. One of `consul lock` that nobody holds may be taken.
-func (l lockKey) foreign(key string) error {
+// A value put by hand takes our flags away, while the holder stays: what the record
+// says is ours all the same.
+func (l lockKey) foreign(key string, rec record) error {
 	switch {
+	case rec.heldBy(l.session), rec.index != 0 && l.session == "":
+		return nil
 	case l.index == 0 || l.flags == lockFlags || l.flags == consulLockFlags && l.session == "":
 		return nil
 	case l.flags == consulLockFlags:

@@ -51,7 +51,7 @@ func (a *campaign) see(key lockKey, rec record) error {
 	default: // whoever has the lock has not written its record yet, or nobody has it
 		a.lookSoon()
 	}
-	foreign := key.foreign(a.l.keys.lock())
+	foreign := key.foreign(a.l.keys.lock(), rec)
 	if errors.Is(foreign, lock.ErrConfig) {
 		return foreign
 	}
