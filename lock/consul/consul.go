@@ -50,6 +50,8 @@ type Store struct {
 	tasks  sync.WaitGroup
 	close  sync.Once
 	warned sync.Once // of sessions that belong to the agent's node
+
+	records sync.Map // key to lock.Record: the last one seen there (see decode)
 }
 
 // A place is where in a federation of clusters the elections are. What is empty

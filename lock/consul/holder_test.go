@@ -213,3 +213,20 @@ func TestLargeValue(t *testing.T) {
 	}
 	a.survives(1, testTTL)
 }
+
+// Whoever deletes the whole election takes the record away with the lock: those
+// who stood by remember it, and settle.
+func TestElectionDeleted(t *testing.T) {
+	r := newRig(t, servers.ConsulOptions{})
+	a := r.lead(r.open(), "a")
+	b := r.standBy(r.open(), "b")
+	began := time.Now()
+	_, err := r.admin.KV().DeleteTree("leaderrun/e/", nil)
+	r.must(err)
+	within(t, "the loss", prompt, a.lease.Lost())
+	b.wins(lock.SettleTime + patient)
+	if took := time.Since(began); took < lock.SettleTime*9/10 {
+		t.Errorf("settled for %v only", took)
+	}
+	b.release()
+}

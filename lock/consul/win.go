@@ -21,12 +21,26 @@ func (a *campaign) look(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	rec, err := decodeRecord(a.l.keys.record(), stored)
+	rec, err := a.decode(stored)
 	if err != nil {
 		return err
 	}
 	a.stale, a.looked = false, true
 	return a.see(key, rec)
+}
+
+// decode puts what was seen before in the place of a record that is gone: whoever
+// deletes an election with all its keys takes the lock from its holder, for whom
+// the next one settles even so.
+func (a *campaign) decode(p *api.KVPair) (record, error) {
+	rec, err := decodeRecord(a.l.keys.record(), p)
+	seen := &a.l.store.records
+	if rec.index != 0 && err == nil {
+		seen.Store(rec.key, rec.Record)
+	} else if last, ok := seen.Load(rec.key); ok && err == nil {
+		rec.Record = last.(lock.Record)
+	}
+	return rec, err
 }
 
 // see takes what a read or a watch has shown.
@@ -106,7 +120,7 @@ func (a *campaign) acquire(ctx context.Context) error {
 	if got == nil || got.Session != a.x.id || a.rec.index != 0 && stored == nil {
 		return fmt.Errorf("lock: %w: consul answered half a transaction", lock.ErrUnavailable)
 	}
-	rec, err := decodeRecord(k.record(), stored)
+	rec, err := a.decode(stored)
 	if err != nil {
 		return err
 	}
@@ -152,7 +166,7 @@ func (a *campaign) gotLock(key lockKey, at bootclock.Instant) {
 // another look.
 func (a *campaign) win(ctx context.Context) (record, error) {
 	s, k := a.l.store, a.l.keys
-	if a.rec.heldBy(a.x.id) {
+	if a.rec.index != 0 && a.rec.heldBy(a.x.id) {
 		return a.rec, nil // by an attempt whose answer was lost
 	}
 	a.held.Holder.Since = time.Now()
