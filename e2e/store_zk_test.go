@@ -18,8 +18,11 @@ const (
 )
 
 func zkOptions(o serverOptions) servers.ZooKeeperOptions {
-	z := servers.ZooKeeperOptions{Nodes: o.nodes, Host: o.host, Hosts: o.hosts, TLS: o.tls, ServerCert: o.cert, Tick: zkTick}
+	z := servers.ZooKeeperOptions{Nodes: o.nodes, Host: o.host, Hosts: o.hosts, TLS: o.tls, ServerCert: o.cert, Tick: o.tick}
 	z.Fast = true // as for etcd
+	if z.Tick == 0 {
+		z.Tick = zkTick
+	}
 	if o.alert {
 		z.Conf = append(z.Conf, "syncLimit=2")
 	}
@@ -41,7 +44,7 @@ var zkKind = &kind{
 		{"session closed", func(e *election) { e.store.closeSession(e.zkSession()) }},
 		{"lock node deleted", func(e *election) { e.zkAdmin(func(c *zk.Conn) error { return c.Delete(e.zkNode(c), -1) }) }},
 	},
-	left:     zkLeft,
+	left: zkLeft, renewal: zkRenewal,
 	shortest: 2400 * time.Millisecond, // see lock.NewRelayedTiming
 	// An answer proves the renewal before the last one, so that about half of the
 	// lease is for what is not renewing.
@@ -83,4 +86,25 @@ func (e *election) zkSession() (id int64) {
 		return err
 	})
 	return id
+}
+
+// zkRenewal watches the number of writes on the leader's node. Two make a renewal,
+// but the first is answered when there is a second.
+func zkRenewal(e *election) func() {
+	e.t.Helper()
+	c, err := e.store.server.(*servers.ZooKeeper).Admin()
+	must(e.t, err)
+	e.t.Cleanup(c.Close)
+	node := e.zkNode(c)
+	version := func() int32 {
+		_, stat, err := c.Exists(node)
+		must(e.t, err)
+		return stat.Version
+	}
+	before := version()
+	return func() {
+		// It may have died in its sleep, and there be none.
+		poll(3*time.Second, func() bool { return version() >= before+2 })
+		before = version()
+	}
 }

@@ -37,10 +37,11 @@ type server interface {
 // serverOptions is what the options of all servers have in common.
 type serverOptions struct {
 	nodes   int
-	agents  int    // of Consul, beside its servers
-	host    string // where clients reach them
-	hosts   bool   // each node can be cut off from the others
-	alert   bool   // ZooKeeper's nodes miss each other after two ticks, not after five
+	agents  int           // of Consul, beside its servers
+	host    string        // where clients reach them
+	hosts   bool          // each node can be cut off from the others
+	tick    time.Duration // ZooKeeper's; zkTick if not set
+	alert   bool          // ZooKeeper's nodes miss each other after two ticks, not after five
 	tls     bool
 	cert    servers.ServerCert // what is wrong with the servers' own
 	secured bool               // only who shows the kind's credentials may do anything
@@ -57,6 +58,9 @@ type kind struct {
 	breakages []breakage
 	access    access
 	left      func(e *election) []string // see TestNothingIsLeft
+	// renewal returns a function that returns when the leader has renewed since it
+	// was last called, or, where nobody can see that, in a tenth of a second.
+	renewal func(e *election) func()
 
 	shortest time.Duration // the least --ttl
 	// lease is the shortest --ttl with which holds what a test says of one of d:
@@ -77,6 +81,8 @@ func starter[O any, S server](start func(testing.TB, O) S, options func(serverOp
 func runner[O any, S server](run func(context.Context, O) (S, error), options func(serverOptions) O) func(context.Context, serverOptions) (server, error) {
 	return func(ctx context.Context, o serverOptions) (server, error) { return run(ctx, options(o)) }
 }
+
+func unseenRenewal(*election) func() { return func() { pass(100 * time.Millisecond) } }
 
 func same(d time.Duration) time.Duration { return d }
 
