@@ -130,7 +130,8 @@ func TestNodeCutOffWithLeader(t *testing.T) {
 			} {
 				t.Run(m.name+", "+name, func(t *testing.T) {
 					// The longer the tick, the longer it is until a ping tells of a renewal.
-					s := own(t, k, serverOptions{nodes: 3, hosts: true, tick: 2 * time.Second})
+					tick := map[string]time.Duration{"follower": 2 * time.Second}[m.name]
+					s := own(t, k, serverOptions{nodes: 3, hosts: true, tick: tick})
 					ttl := k.lease(5 * time.Second)
 					e := newElection(t, s)
 					node := m.pick(s)
@@ -140,8 +141,10 @@ func TestNodeCutOffWithLeader(t *testing.T) {
 					renewed(ttl)
 					cut(e, a, func() { must(t, s.Isolate(node)) }, ttl)
 					e.diedInTime(first, now(), ttl)
-					second := e.leads(b, first, everyRole...)
-					e.handedOver(first, second, patient)
+					// A new leader is elected after five ticks, and gives each session
+					// its whole time anew.
+					waitFor(t, "b to lead", 2*patient, func() bool { return e.of(b) != nil })
+					e.handedOver(first, e.leads(b, first, everyRole...), 2*patient)
 					a.campaignsAgain(t, patient)
 				})
 			}

@@ -104,7 +104,7 @@ func zkRenewal(e *election) func() {
 	before := version()
 	return func() {
 		// It may have died in its sleep, and there be none.
-		poll(3*time.Second, func() bool { return version() >= before+2 })
+		poll(5*time.Second, func() bool { return version() >= before+2 })
 		before = version()
 	}
 }
