@@ -53,7 +53,10 @@ func TestCheckZooKeeper(t *testing.T) {
 		says("ok lease 4s granted where --ttl asks for 3s")
 	check(t, nil, "--store", z.URL(), "--ttl", "15s", "--loss-grace", "1s").exits(0, patient).
 		says("warning lease 12s granted where --ttl asks for 15s", "ok KILL at 11.75s")
-	check(t, nil, "--store", z.URL(), "--ttl", "30s").exits(78, patient).says("error lease .*--ttl")
+	// The grace that nobody asked for yields to the shorter lease; one that was asked for does not.
+	check(t, nil, "--store", z.URL(), "--ttl", "30s").exits(0, patient).
+		says("warning lease 12s granted where --ttl asks for 30s", "ok stop signal at 9.82s", "ok KILL at 11.75s")
+	check(t, nil, "--store", z.URL(), "--ttl", "30s", "--loss-grace", "5s").exits(78, patient).says("error lease .*--ttl.*--loss-grace")
 	z.unchanged()
 	for name, end := range checkEndings {
 		t.Run(name, func(t *testing.T) {
