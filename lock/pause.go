@@ -2,6 +2,7 @@ package lock
 
 import (
 	"context"
+	"errors"
 	"time"
 )
 
@@ -19,5 +20,18 @@ func (p *Pause) Wait(ctx context.Context) {
 	select {
 	case <-t.C:
 	case <-ctx.Done():
+	}
+}
+
+// Persist repeats f until it succeeds, fails for another reason than an
+// unavailable store, or ctx is done.
+func Persist(ctx context.Context, f func(context.Context) error) error {
+	pause := NewPause()
+	for {
+		err := f(ctx)
+		if err == nil || !errors.Is(err, ErrUnavailable) || ctx.Err() != nil {
+			return err
+		}
+		pause.Wait(ctx)
 	}
 }

@@ -89,7 +89,7 @@ func (l *locker) leave(x *session, tried bool) error {
 			err = nil // of a record that nobody can read; the key is free
 		}
 	}
-	return errors.Join(err, l.store.persist(ctx, func(ctx context.Context) error { return l.store.destroy(ctx, x.id) }))
+	return errors.Join(err, lock.Persist(ctx, func(ctx context.Context) error { return l.store.destroy(ctx, x.id) }))
 }
 
 // run takes the campaign from the session to the victory.

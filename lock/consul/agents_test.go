@@ -36,16 +36,16 @@ func TestRestart(t *testing.T) {
 	r := newRig(t, servers.ConsulOptions{})
 	s := r.openWith(r.settingsFor(restartTTL))
 	a := r.startWith(s, long("a"))
-	a.wins(prompt)
+	a.Wins(prompt)
 	b := r.startWith(s, long("b"))
-	b.hears(lock.StandingBy, prompt)
+	b.Hears(lock.StandingBy, prompt)
 	r.must(r.consul.Kill(0))
-	t.Log(a.hears(lock.RenewalFailing, restartTTL).Err)
+	t.Log(a.Hears(lock.RenewalFailing, restartTTL).Err)
 	r.must(r.consul.Restart(0))
-	a.survives(2, restartTTL)
-	b.waits(0)
-	a.release()
-	b.wins(prompt)
+	a.Survives(2, restartTTL)
+	b.Waits(0)
+	a.Release()
+	b.Wins(prompt)
 }
 
 // The only agent may be killed, or frozen, and come back under a leader while the
@@ -56,28 +56,28 @@ func TestAgent(t *testing.T) {
 	s := r.openWith(r.settingsFor(restartTTL, r.consul.AgentEndpoints()...))
 	other := r.openWith(r.settingsFor(restartTTL, r.consul.Endpoints()...))
 	a := r.startWith(s, long("a"))
-	a.wins(prompt)
+	a.Wins(prompt)
 	b := r.startWith(other, long("b"))
-	b.hears(lock.StandingBy, prompt)
+	b.Hears(lock.StandingBy, prompt)
 
 	for name, restart := range map[string]func(){
 		"killed": func() { r.must(r.consul.KillAgent(0)) },
 		"frozen": func() {
 			r.must(r.consul.PauseAgent(0))
-			a.hears(lock.RenewalFailing, restartTTL)
+			a.Hears(lock.RenewalFailing, restartTTL)
 			r.must(r.consul.ResumeAgent(0))
-			a.survives(2, restartTTL)
+			a.Survives(2, restartTTL)
 		},
 	} {
 		restart()
 		began := time.Now()
 		r.must(r.consul.RestartAgent(0))
-		a.survives(2, restartTTL)
+		a.Survives(2, restartTTL)
 		t.Logf("%s: back after %v, and the tenure goes on", name, time.Since(began))
 	}
-	b.waits(0)
-	a.release()
-	b.wins(prompt)
+	b.Waits(0)
+	a.Release()
+	b.Wins(prompt)
 }
 
 // An agent that is told to stop, as by systemctl, takes its node out of the catalog,
@@ -88,9 +88,9 @@ func TestAgentLeaves(t *testing.T) {
 	agent := r.consul.AgentEndpoints()[0]
 	a := r.lead(r.open(agent, r.consul.Endpoints()[0]), "a")
 	r.leave(agent)
-	a.survives(2, testTTL)
+	a.Survives(2, testTTL)
 	r.must(r.consul.RestartAgent(0))
-	a.survives(2, testTTL)
+	a.Survives(2, testTTL)
 }
 
 // leave stops client agent 0 politely, and waits until its node has been gone: an
@@ -121,8 +121,8 @@ func TestAgentLeavesWithItsSession(t *testing.T) {
 		t.Errorf("session on node %s", node)
 	}
 	r.leave(agent)
-	within(t, "the loss", testTTL, a.lease.Lost())
-	t.Log(a.lease.Err())
+	within(t, "the loss", testTTL, a.Lease.Lost())
+	t.Log(a.Lease.Err())
 }
 
 // A server that is down for long is taken out of the cluster: no session goes with it.
@@ -135,13 +135,13 @@ func TestServerIsTakenAway(t *testing.T) {
 	down := (leader + 1) % 3
 	s := r.openWith(r.settingsFor(restartTTL))
 	a := r.startWith(s, long("a"))
-	a.wins(prompt)
+	a.Wins(prompt)
 	r.must(r.consul.Kill(down))
 	eventually(t, "the node to be gone", time.Minute, func() bool {
 		nodes, _, err := r.admin.Catalog().Nodes(nil)
 		return err == nil && len(nodes) == 3 // two servers, and ours
 	})
-	a.survives(2, restartTTL)
+	a.Survives(2, restartTTL)
 }
 
 // With several addresses it does not matter which of them is down.
@@ -153,17 +153,17 @@ func TestAgents(t *testing.T) {
 	b := r.standBy(r.open(), "b")
 	for agent := range 2 {
 		r.must(r.consul.KillAgent(agent))
-		a.survives(4, 2*testTTL)
+		a.Survives(4, 2*testTTL)
 		r.must(r.consul.RestartAgent(agent))
 	}
 	r.must(r.consul.KillAgent(0))
 	r.must(r.consul.KillAgent(1))
 	a.expires()
-	b.waits(0)
-	b.wins(2*testTTL + lock.SettleTime)
+	b.Waits(0)
+	b.Wins(2*testTTL + lock.SettleTime)
 	r.must(r.consul.RestartAgent(1))
-	a.release()
-	b.survives(2, testTTL)
+	a.Release()
+	b.Survives(2, testTTL)
 }
 
 // A leader of the cluster that is killed or frozen costs no tenure.
@@ -172,27 +172,27 @@ func TestClusterLosesItsLeader(t *testing.T) {
 	r := newRig(t, servers.ConsulOptions{Nodes: 3, Agents: 1})
 	s := r.openWith(r.settingsFor(restartTTL, append(r.consul.AgentEndpoints(), r.consul.Endpoints()...)...))
 	a := r.startWith(s, long("a"))
-	a.wins(prompt)
+	a.Wins(prompt)
 	b := r.startWith(r.openWith(r.settingsFor(restartTTL)), long("b"))
-	b.hears(lock.StandingBy, prompt)
+	b.Hears(lock.StandingBy, prompt)
 
 	leader, err := r.consul.Leader()
 	r.must(err)
 	r.must(r.consul.Kill(leader))
 	began := time.Now()
-	a.survives(2, restartTTL)
+	a.Survives(2, restartTTL)
 	t.Logf("leader killed: renewed twice within %v", time.Since(began))
 	r.must(r.consul.Restart(leader))
 
 	leader, err = r.consul.Leader()
 	r.must(err)
 	r.must(r.consul.Pause(leader))
-	a.survives(3, restartTTL)
+	a.Survives(3, restartTTL)
 	r.must(r.consul.Resume(leader))
-	a.survives(2, restartTTL)
-	b.waits(0)
-	a.release()
-	b.wins(prompt)
+	a.Survives(2, restartTTL)
+	b.Waits(0)
+	a.Release()
+	b.Wins(prompt)
 }
 
 // A client agent may listen on a unix socket.
@@ -210,9 +210,9 @@ func TestSocket(t *testing.T) {
 	t.Cleanup(func() { _ = s.Close() })
 	a := r.lead(s, "a")
 	b := r.standBy(s, "b")
-	a.survives(1, testTTL)
-	a.release()
-	b.wins(prompt)
+	a.Survives(1, testTTL)
+	a.Release()
+	b.Wins(prompt)
 	r.must(r.consul.Kill(0))
 	_, err = s.Locker("e").Holder(t.Context())
 	t.Log(err)

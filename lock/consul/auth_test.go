@@ -48,8 +48,8 @@ func TestTLS(t *testing.T) {
 	good := r.settings()
 	a := r.lead(r.open(), "a")
 	b := r.standBy(r.open(), "b")
-	a.release()
-	r.must(b.wins(prompt).Release(t.Context()))
+	a.Release()
+	r.must(b.Wins(prompt).Release(t.Context()))
 
 	other := newRig(t, servers.ConsulOptions{TLS: true})
 	bad := good
@@ -99,13 +99,13 @@ func TestRotatedCertificate(t *testing.T) {
 	a := r.lead(r.openWith(settings), "a")
 	r.must(os.WriteFile(settings.TLSCert, []byte("not yet"), 0o600))
 	p.Reset()
-	n := a.hears(lock.RenewalFailing, testTTL)
+	n := a.Hears(lock.RenewalFailing, testTTL)
 	t.Log(n.Err)
 	if !strings.Contains(n.Err.Error(), "--tls-cert") {
 		t.Errorf("%v", n.Err)
 	}
 	r.must(os.WriteFile(settings.TLSCert, cert, 0o600))
-	a.survives(2, testTTL)
+	a.Survives(2, testTTL)
 }
 
 func TestTokens(t *testing.T) {
@@ -137,29 +137,29 @@ func TestTokens(t *testing.T) {
 	// Just enough; the node is there now; and on the agent's, with a warning.
 	for _, rules := range []string{leastPrivilege, keys + sessions} {
 		a := r.lead(r.openWith(with(rules)), "a")
-		if len(a.notices) != 0 {
-			t.Errorf("notices: %v", a.notices)
+		if len(a.Notices()) != 0 {
+			t.Errorf("notices: %v", a.Notices())
 		}
-		a.release()
+		a.Release()
 	}
 	a := r.lead(r.openWith(with(keys+` session "n0" { policy = "write" }`)), "a")
-	n := a.hears(lock.Warning, prompt)
+	n := a.Hears(lock.Warning, prompt)
 	t.Log(n.Err)
 	if !strings.Contains(n.Err.Error(), sessions) {
 		t.Errorf("warning %q", n.Err)
 	}
-	a.release()
+	a.Release()
 	// Consul's own variables, in Consul's order.
 	_, token, err := r.consul.NewToken(leastPrivilege)
 	r.must(err)
 	s := r.settings()
 	s.ACLTokenFile = ""
 	t.Setenv("CONSUL_HTTP_TOKEN", token)
-	r.lead(r.openWith(s), "a").release()
+	r.lead(r.openWith(s), "a").Release()
 	t.Setenv("CONSUL_HTTP_TOKEN", "wrong")
 	r.refused(s, lock.ErrDenied, "CONSUL_HTTP_TOKEN")
 	t.Setenv("CONSUL_HTTP_TOKEN_FILE", r.file("token", token))
-	r.lead(r.openWith(s), "a").release()
+	r.lead(r.openWith(s), "a").Release()
 }
 
 // A token that is revoked in mid-tenure ends that at its deadline, not later, and
@@ -173,12 +173,12 @@ func TestTokenRevoked(t *testing.T) {
 	settings.ACLTokenFile = r.file("doomed", token)
 	a := r.lead(r.openWith(settings), "a")
 	b := r.start(r.openWith(settings), "b")
-	b.hears(lock.StandingBy, prompt)
+	b.Hears(lock.StandingBy, prompt)
 	c := r.standBy(r.open(), "c")
-	a.survives(1, testTTL)
+	a.Survives(1, testTTL)
 	r.must(r.consul.DeleteToken(accessor))
 	for _, run := range []*run{a, b} {
-		n := run.hears(lock.RenewalFailing, testTTL)
+		n := run.Hears(lock.RenewalFailing, testTTL)
 		t.Log(n.Err)
 		if !errors.Is(n.Err, lock.ErrDenied) || !strings.Contains(n.Err.Error(), "--acl-token-file") {
 			t.Errorf("%v", n.Err)
@@ -186,14 +186,14 @@ func TestTokenRevoked(t *testing.T) {
 		r.oneLine(n.Err)
 	}
 	a.expires()
-	within(t, "b to give up", testTTL, b.done)
-	t.Log(b.err)
-	if !errors.Is(b.err, lock.ErrUnavailable) { // the next campaign is told the rest
-		t.Errorf("b: %v", b.err)
+	within(t, "b to give up", testTTL, b.Done)
+	t.Log(b.Err)
+	if !errors.Is(b.Err, lock.ErrUnavailable) { // the next campaign is told the rest
+		t.Errorf("b: %v", b.Err)
 	}
 	r.refused(settings, lock.ErrDenied, "--acl-token-file")
-	c.waits(0)
-	c.wins(2*testTTL + lock.SettleTime)
+	c.Waits(0)
+	c.Wins(2*testTTL + lock.SettleTime)
 }
 
 // A token that is replaced in its file is used from then on; the tenure goes on, and
@@ -207,23 +207,23 @@ func TestTokenRotated(t *testing.T) {
 	settings.ACLTokenFile = r.file("token", token)
 	a := r.lead(r.openWith(settings), "a")
 	b := r.standBy(r.openWith(settings), "b")
-	a.survives(1, testTTL)
+	a.Survives(1, testTTL)
 
 	_, next, err := r.consul.NewToken(leastPrivilege)
 	r.must(err)
 	r.must(os.WriteFile(settings.ACLTokenFile, nil, 0o600)) // as it is written anew
-	n := a.hears(lock.RenewalFailing, testTTL)
+	n := a.Hears(lock.RenewalFailing, testTTL)
 	t.Log(n.Err)
 	if !errors.Is(n.Err, lock.ErrUnavailable) || !strings.Contains(n.Err.Error(), "--acl-token-file") {
 		t.Errorf("%v", n.Err)
 	}
 	r.must(os.WriteFile(settings.ACLTokenFile, []byte(next+"\n"), 0o600))
 	r.must(r.consul.DeleteToken(accessor))
-	a.survives(5, 2*testTTL)
-	b.waits(0)
-	a.release()
-	b.wins(prompt)
-	b.survives(1, testTTL)
+	a.Survives(5, 2*testTTL)
+	b.Waits(0)
+	a.Release()
+	b.Wins(prompt)
+	b.Survives(1, testTTL)
 }
 
 // Places that are not there.
@@ -238,5 +238,5 @@ func TestPlaces(t *testing.T) {
 	s.URL.Params = map[string][]string{"dc": {"nowhere"}}
 	r.refused(s, lock.ErrUnavailable, "?dc=", "nowhere")
 	s.URL.Params = map[string][]string{"dc": {"dc1"}}
-	r.lead(r.openWith(s), "a").release()
+	r.lead(r.openWith(s), "a").Release()
 }

@@ -22,7 +22,6 @@ package consul
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"strings"
 	"sync"
@@ -112,7 +111,7 @@ func (s *Store) Release(ctx context.Context, t lock.Ticket) error {
 	if err := s.giveBack(ctx, k, named.Session, record{}); err != nil {
 		return err
 	}
-	return s.persist(ctx, func(ctx context.Context) error { return s.destroy(ctx, named.Session) })
+	return lock.Persist(ctx, func(ctx context.Context) error { return s.destroy(ctx, named.Session) })
 }
 
 // do makes one request, which may be sent twice (see transport.Pool), and ends with
@@ -126,17 +125,4 @@ func (s *Store) request(ctx context.Context, f func(context.Context, *line) erro
 	ctx, cancel := context.WithTimeout(ctx, s.bound)
 	defer cancel()
 	return s.do(ctx, f)
-}
-
-// persist repeats f until it succeeds, fails for another reason than an
-// unavailable store, or ctx is done.
-func (s *Store) persist(ctx context.Context, f func(context.Context) error) error {
-	pause := lock.NewPause()
-	for {
-		err := f(ctx)
-		if err == nil || !errors.Is(err, lock.ErrUnavailable) || ctx.Err() != nil {
-			return err
-		}
-		pause.Wait(ctx)
-	}
 }

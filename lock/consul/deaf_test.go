@@ -41,11 +41,11 @@ func TestNoWatch(t *testing.T) {
 	host := strings.TrimPrefix(before.URL, "http://")
 	a := r.lead(r.open(host), "a")
 	b := r.standBy(r.open(host), "b")
-	b.waits(lookAfter)
-	a.survives(1, testTTL)
-	a.release()
+	b.Waits(lookAfter)
+	a.Survives(1, testTTL)
+	a.Release()
 	began := bootclock.Now()
-	b.wins(lookAfter + prompt)
+	b.Wins(lookAfter + prompt)
 	t.Logf("leads %v after the release", bootclock.Now().Sub(began))
 }
 
@@ -71,7 +71,7 @@ func TestNoMoreConnections(t *testing.T) {
 	const most = 8
 	r := newRig(t, servers.ConsulOptions{Args: []string{"-hcl", fmt.Sprintf("limits { http_max_conns_per_client = %d }", most)}})
 	a := r.lead(r.open(), "a")
-	a.survives(1, testTTL)
+	a.Survives(1, testTTL)
 	full := make(chan struct{})
 	ctx, cancel := context.WithCancel(t.Context())
 	var others sync.WaitGroup
@@ -80,11 +80,11 @@ func TestNoMoreConnections(t *testing.T) {
 	}
 	time.AfterFunc(time.Second, func() { close(full) })
 	within(t, "the others", patient, full)
-	a.lease.Requests() // needs one more
-	a.survives(6, 2*testTTL)
+	a.Lease.Requests() // needs one more
+	a.Survives(6, 2*testTTL)
 	cancel()
 	others.Wait()
-	a.release()
+	a.Release()
 }
 
 // holdConnection has one whenever the server takes it.

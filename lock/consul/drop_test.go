@@ -66,8 +66,8 @@ func TestDroppedPackets(t *testing.T) {
 	b := r.standBy(r.open(), "b")
 	r.must(n.Drop())
 	told("lost", 1)
-	b.waits(0)
-	b.wins(2*testTTL + lock.SettleTime)
+	b.Waits(0)
+	b.Wins(2*testTTL + lock.SettleTime)
 	r.must(n.Heal())
 	told("released", 1)
 	if h, err := r.open().Locker("e").Holder(t.Context()); err != nil || h.ID != "b" {

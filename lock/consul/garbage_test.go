@@ -37,18 +37,18 @@ func TestAnswersOfNobody(t *testing.T) {
 			s := r.open(host)
 			a := r.lead(s, "a")
 			b := r.standBy(r.open(host), "b")
-			a.survives(1, testTTL)
+			a.Survives(1, testTTL)
 			alone.Store(true)
-			t.Log(a.hears(lock.RenewalFailing, testTTL).Err)
+			t.Log(a.Hears(lock.RenewalFailing, testTTL).Err)
 			if _, err := s.Locker("e").Holder(t.Context()); !errors.Is(err, lock.ErrUnavailable) {
 				t.Errorf("holder: %v", err)
 			}
 			alone.Store(false)
-			a.survives(2, testTTL)
-			b.waits(0)
-			a.release()
-			b.wins(testTTL)
-			b.release()
+			a.Survives(2, testTTL)
+			b.Waits(0)
+			a.Release()
+			b.Wins(testTTL)
+			b.Release()
 		})
 	}
 }

@@ -45,15 +45,15 @@ func TestTakenAway(t *testing.T) {
 		session := a.session()
 		began := time.Now()
 		strike(session)
-		within(t, name, prompt, a.lease.Lost())
+		within(t, name, prompt, a.Lease.Lost())
 		t.Logf("%s: known after %v", name, time.Since(began))
-		if err := a.lease.Err(); !errors.Is(err, lock.ErrLost) {
+		if err := a.Lease.Err(); !errors.Is(err, lock.ErrLost) {
 			t.Errorf("%s: %v", name, err)
 		}
 		if rec := r.record("e"); rec.State != lock.Held {
 			t.Errorf("%s: record %+v", name, rec)
 		}
-		a.release()
+		a.Release()
 		if rec := r.record("e"); rec.State != lock.Clean || rec.Owner != session {
 			t.Errorf("%s: record %+v", name, rec)
 		}
@@ -67,14 +67,14 @@ func TestRenewalFindsLoss(t *testing.T) {
 	s := r.open()
 	for name, strike := range r.strikes() {
 		a := r.lead(s, "a")
-		e := a.lease.(*lease)
+		e := a.Lease.(*lease)
 		e.x.stop()
 		strike(a.session())
 		within(t, name, testTTL, e.Lost())
 		if !errors.Is(e.Err(), lock.ErrLost) {
 			t.Errorf("%s: %v", name, e.Err())
 		}
-		a.release()
+		a.Release()
 	}
 }
 
@@ -85,32 +85,32 @@ func TestValueOfTheKey(t *testing.T) {
 	a := r.lead(s, "a")
 	b := r.standBy(s, "b")
 	r.put("e", ".lock", "a note")
-	a.survives(2, testTTL)
-	b.waits(0)
+	a.Survives(2, testTTL)
+	b.Waits(0)
 	c := r.standBy(s, "c")
 	for _, waiter := range []*run{b, c} {
-		if len(waiter.notices) != 0 { // above all none to delete the key of one who leads
-			t.Errorf("%s was told: %v", waiter.id, waiter.notices[0].Err)
+		if len(waiter.Notices()) != 0 { // above all none to delete the key of one who leads
+			t.Errorf("%s was told: %v", waiter.ID, waiter.Notices()[0].Err)
 		}
 	}
 	// The end of a session leaves the key as it is, without our flags.
 	r.destroy(a.session())
-	within(t, "the loss", prompt, a.lease.Lost())
-	a.release()
+	within(t, "the loss", prompt, a.Lease.Lost())
+	a.Release()
 	first, second := b, c
 	select {
-	case <-b.done:
-	case <-c.done:
+	case <-b.Done:
+	case <-c.Done:
 		first, second = c, b
 	case <-time.After(patient):
 		t.Fatal("nobody takes the key over")
 	}
-	first.won()
-	first.release()
-	second.wins(prompt)
-	second.release()
+	first.Wins(patient)
+	first.Release()
+	second.Wins(prompt)
+	second.Release()
 	r.put("e", ".lock", "another note")
-	r.lead(s, "d").release()
+	r.lead(s, "d").Release()
 	l, err := s.Locker("e").Acquire(t.Context(), lock.Candidate{ID: "e", TTL: testTTL, Try: true})
 	r.must(err)
 	r.must(l.Release(t.Context()))
@@ -118,7 +118,7 @@ func TestValueOfTheKey(t *testing.T) {
 
 // die ends all that a holder does, as the end of its host would.
 func (a *run) die() {
-	e := a.lease.(*lease)
+	e := a.Lease.(*lease)
 	e.Stop()
 	e.x.stop()
 }
@@ -131,13 +131,13 @@ func TestExpiry(t *testing.T) {
 	s := r.open()
 	a := r.lead(s, "a")
 	b := r.standBy(s, "b")
-	a.survives(1, testTTL)
-	deadline := a.lease.ValidUntil()
+	a.Survives(1, testTTL)
+	deadline := a.Lease.ValidUntil()
 	a.die()
 	eventually(t, "the end of the session", patient, func() bool { return len(r.sessions()) == 1 })
 	gone := bootclock.Now()
-	b.waits(lock.SettleTime / 2)
-	b.wins(lock.SettleTime)
+	b.Waits(lock.SettleTime / 2)
+	b.Wins(lock.SettleTime)
 	t.Logf("consul ended the session %v after the deadline; the next leads %v later", gone.Sub(deadline), bootclock.Now().Sub(gone))
 	if gone < deadline {
 		t.Error("the session ended before the deadline")
@@ -154,24 +154,24 @@ func TestHeldWithoutHolder(t *testing.T) {
 	a.die()
 	r.destroy(a.session())
 	b := r.start(s, "b")
-	b.waits(lock.SettleTime / 2)
-	b.cancel(errors.New("enough"))
-	<-b.done
-	if rec := r.record("e"); rec.State != lock.Held || rec.Token != a.lease.Token() {
+	b.Waits(lock.SettleTime / 2)
+	b.Cancel(errors.New("enough"))
+	<-b.Done
+	if rec := r.record("e"); rec.State != lock.Held || rec.Token != a.Lease.Token() {
 		t.Errorf("record: %+v", rec)
 	}
 	c := r.start(s, "c")
 	d := r.start(s, "d")
-	c.waits(lock.SettleTime * 9 / 10)
-	d.waits(0)
-	if n := c.hears(lock.StandingBy, prompt); n.Holder != (lock.Holder{}) {
+	c.Waits(lock.SettleTime * 9 / 10)
+	d.Waits(0)
+	if n := c.Hears(lock.StandingBy, prompt); n.Holder != (lock.Holder{}) {
 		t.Errorf("stands behind %+v, want nobody", n.Holder)
 	}
 	select {
-	case <-c.done:
-		c.won()
-	case <-d.done:
-		d.won()
+	case <-c.Done:
+		c.Wins(patient)
+	case <-d.Done:
+		d.Wins(patient)
 	case <-time.After(prompt):
 		t.Fatal("nobody leads")
 	}
@@ -187,10 +187,10 @@ func TestTicket(t *testing.T) {
 	a.die()
 	other := r.open()
 	began := bootclock.Now()
-	r.must(other.Release(t.Context(), a.ticket))
-	b.wins(prompt)
+	r.must(other.Release(t.Context(), a.Ticket()))
+	b.Wins(prompt)
 	t.Logf("leads %v after the release was begun", bootclock.Now().Sub(began))
-	r.must(other.Release(t.Context(), a.ticket))
+	r.must(other.Release(t.Context(), a.Ticket()))
 	if h, err := other.Locker("e").Holder(t.Context()); err != nil || h.ID != "b" {
 		t.Errorf("holder: %+v, %v", h, err)
 	}
@@ -205,13 +205,13 @@ func TestTicket(t *testing.T) {
 func TestLargeValue(t *testing.T) {
 	r := newRig(t, servers.ConsulOptions{})
 	a := r.lead(r.open(), "a")
-	r.must(a.lease.Put(t.Context(), "key", make([]byte, 380<<10)))
-	err := a.lease.Put(t.Context(), "key", make([]byte, 600<<10))
+	r.must(a.Lease.Put(t.Context(), "key", make([]byte, 380<<10)))
+	err := a.Lease.Put(t.Context(), "key", make([]byte, 600<<10))
 	t.Log(err)
 	if !errors.Is(err, lock.ErrConfig) {
 		t.Errorf("%v, want ErrConfig", err)
 	}
-	a.survives(1, testTTL)
+	a.Survives(1, testTTL)
 }
 
 // Whoever deletes the whole election takes the record away with the lock: those
@@ -223,10 +223,10 @@ func TestElectionDeleted(t *testing.T) {
 	began := time.Now()
 	_, err := r.admin.KV().DeleteTree("leaderrun/e/", nil)
 	r.must(err)
-	within(t, "the loss", prompt, a.lease.Lost())
-	b.wins(lock.SettleTime + patient)
+	within(t, "the loss", prompt, a.Lease.Lost())
+	b.Wins(lock.SettleTime + patient)
 	if took := time.Since(began); took < lock.SettleTime*9/10 {
 		t.Errorf("settled for %v only", took)
 	}
-	b.release()
+	b.Release()
 }

@@ -165,8 +165,8 @@ func (l *locker) forget(x *session) error {
 	x.stop()
 	ctx, cancel := context.WithTimeout(context.Background(), max(l.store.bound, leaveTime))
 	defer cancel()
-	err := l.store.persist(ctx, func(ctx context.Context) error { return l.store.destroy(ctx, x.id) })
-	gone := l.store.persist(ctx, x.tryDelete)
+	err := lock.Persist(ctx, func(ctx context.Context) error { return l.store.destroy(ctx, x.id) })
+	gone := lock.Persist(ctx, x.tryDelete)
 	if errors.Is(gone, lock.ErrDenied) {
 		gone = nil // and so nothing was made
 	}

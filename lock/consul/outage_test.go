@@ -8,6 +8,7 @@ import (
 
 	"leaderrun/lock"
 	"leaderrun/lock/bootclock"
+	"leaderrun/lock/contract"
 	"leaderrun/scripts/servers"
 )
 
@@ -15,10 +16,10 @@ import (
 // loaded machine needs to tell.
 func (a *run) expires() (deadline bootclock.Instant) {
 	a.Helper()
-	within(a.T, "the loss", 2*testTTL, a.lease.Lost())
-	now, deadline := bootclock.Now(), a.lease.ValidUntil()
-	if !errors.Is(a.lease.Err(), lock.ErrExpired) || now < deadline || now.Sub(deadline) > 500*time.Millisecond {
-		a.Errorf("lost %v after the deadline: %v", now.Sub(deadline), a.lease.Err())
+	within(a.T, "the loss", 2*testTTL, a.Lease.Lost())
+	now, deadline := bootclock.Now(), a.Lease.ValidUntil()
+	if !errors.Is(a.Lease.Err(), lock.ErrExpired) || now < deadline || now.Sub(deadline) > 500*time.Millisecond {
+		a.Errorf("lost %v after the deadline: %v", now.Sub(deadline), a.Lease.Err())
 	}
 	return deadline
 }
@@ -31,15 +32,15 @@ func TestHeldConnection(t *testing.T) {
 	p := servers.NewProxy(t, r.consul.Endpoints()[0])
 	a := r.lead(r.open(p.Addr()), "a")
 	b := r.standBy(r.open(), "b")
-	a.survives(1, prompt)
+	a.Survives(1, prompt)
 	p.Hold()
-	t.Log(a.hears(lock.RenewalFailing, testTTL).Err)
+	t.Log(a.Hears(lock.RenewalFailing, testTTL).Err)
 	deadline := a.expires()
-	b.waits(0)
-	l := b.wins(2*testTTL + lock.SettleTime)
+	b.Waits(0)
+	l := b.Wins(2*testTTL + lock.SettleTime)
 	t.Logf("the next leads %v after the deadline", bootclock.Now().Sub(deadline))
 	p.Resume()
-	a.release() // too late, and harmless
+	a.Release() // too late, and harmless
 	r.must(l.Err())
 	if rec := r.record("e"); rec.State != lock.Held || rec.Token != l.Token() {
 		t.Errorf("record: %+v", rec)
@@ -56,19 +57,19 @@ func TestShortOutage(t *testing.T) {
 			p := servers.NewProxy(t, r.consul.Endpoints()[0])
 			l, err := r.open(p.Addr()).Locker(name).Acquire(t.Context(), lock.Candidate{ID: "a", TTL: testTTL, Grace: testTTL / 3})
 			r.must(err)
-			a := &run{rig: r, lease: l}
-			a.survives(1, prompt)
+			a := &run{r, contract.Holding(r.T, l)}
+			a.Survives(1, prompt)
 			<-time.After(offset)
 			p.Hold()
 			<-time.After(testTTL / 3)
 			p.Resume()
 			began := bootclock.Now()
-			a.survives(1, prompt)
+			a.Survives(1, prompt)
 			t.Logf("renewed %v after the outage", bootclock.Now().Sub(began))
-			a.survives(2, 2*prompt)
+			a.Survives(2, 2*prompt)
 			p.Reset()
-			a.survives(2, 2*prompt)
-			a.release()
+			a.Survives(2, 2*prompt)
+			a.Release()
 		})
 	}
 }
@@ -84,10 +85,10 @@ func TestNextAddress(t *testing.T) {
 		t.Fatalf("uses %s", l.endpoint)
 	}
 	p.Hold()
-	a.survives(6, 2*testTTL)
+	a.Survives(6, 2*testTTL)
 	began := bootclock.Now()
-	a.release()
-	b.wins(prompt) // its watch has moved as well
+	a.Release()
+	b.Wins(prompt) // its watch has moved as well
 	t.Logf("hand-over in %v", bootclock.Now().Sub(began))
 }
 
@@ -99,14 +100,14 @@ func TestWatchMisses(t *testing.T) {
 	b := r.standBy(s, "b")
 	p := servers.NewProxy(t, r.consul.Endpoints()[0])
 	d := r.start(r.open(p.Addr()), "d")
-	d.hears(lock.StandingBy, prompt)
+	d.Hears(lock.StandingBy, prompt)
 	p.Hold()
-	a.release()
-	b.wins(prompt).Release(t.Context()) //nolint:errcheck // looked at below
-	d.waits(100 * time.Millisecond)
+	a.Release()
+	b.Wins(prompt).Release(t.Context()) //nolint:errcheck // looked at below
+	d.Waits(100 * time.Millisecond)
 	p.Resume()
 	began := bootclock.Now()
-	d.wins(testTTL)
+	d.Wins(testTTL)
 	t.Logf("leads %v after the outage", bootclock.Now().Sub(began))
 }
 

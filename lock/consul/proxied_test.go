@@ -47,11 +47,11 @@ func TestPassword(t *testing.T) {
 	s.User, s.PasswordFile = "me", r.file("wrong", "closesesame")
 	r.refused(s, lock.ErrDenied, "--user")
 	s.PasswordFile = r.file("right", "opensesame")
-	r.lead(r.openWith(s), "a").release()
+	r.lead(r.openWith(s), "a").Release()
 	s.User, s.PasswordFile = "", ""
 	t.Setenv("CONSUL_HTTP_AUTH", "me:opensesame")
 	a := r.lead(r.openWith(s), "a")
-	a.survives(1, testTTL)
+	a.Survives(1, testTTL)
 }
 
 // What answers and is no Consul, or one in trouble.
@@ -79,15 +79,15 @@ func TestGateway(t *testing.T) {
 	a := r.lead(r.open(at), "a")
 	for _, code := range []int{http.StatusNotFound, http.StatusBadGateway} {
 		status.Store(int32(code))
-		t.Log(a.hears(lock.RenewalFailing, testTTL).Err)
+		t.Log(a.Hears(lock.RenewalFailing, testTTL).Err)
 		status.Store(0)
-		a.survives(2, testTTL)
+		a.Survives(2, testTTL)
 	}
 	status.Store(http.StatusNotFound)
 	a.expires()
-	if !errors.Is(a.lease.Err(), lock.ErrExpired) {
-		t.Error(a.lease.Err())
+	if !errors.Is(a.Lease.Err(), lock.ErrExpired) {
+		t.Error(a.Lease.Err())
 	}
 	status.Store(0)
-	a.release()
+	a.Release()
 }

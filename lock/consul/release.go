@@ -19,7 +19,7 @@ import (
 func (s *Store) giveBack(ctx context.Context, k keys, session string, rec record) error {
 	holds := true // until a read says otherwise
 	known := rec.index != 0
-	return s.persist(ctx, func(ctx context.Context) error {
+	return lock.Persist(ctx, func(ctx context.Context) error {
 		for {
 			var broken error // a record that nobody can read does not keep the key
 			if !known {

@@ -192,7 +192,7 @@ func (s *Store) destroySoon(id string) {
 	s.tasks.Go(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), leaveTime)
 		defer cancel()
-		_ = s.persist(ctx, func(ctx context.Context) error { return s.destroy(ctx, id) })
+		_ = lock.Persist(ctx, func(ctx context.Context) error { return s.destroy(ctx, id) })
 	})
 }
 

@@ -6,6 +6,7 @@ import (
 
 	"leaderrun/lock"
 	"leaderrun/lock/bootclock"
+	"leaderrun/lock/contract"
 	"leaderrun/scripts/servers"
 )
 
@@ -32,34 +33,34 @@ func TestClusterLeaderCutOff(t *testing.T) {
 			}
 			a := r.lead(r.open(there), "a")
 			b := r.startWith(r.openWith(r.settingsFor(restartTTL, others...)), long("b"))
-			b.hears(lock.StandingBy, prompt)
+			b.Hears(lock.StandingBy, prompt)
 			// An election of its own, whose holder knows all servers.
 			moves := r.openWith(r.settingsFor(restartTTL, append([]string{there}, others...)...))
 			l, err := moves.Locker("f").Acquire(t.Context(), long("c"))
 			r.must(err)
-			c := &run{rig: r, lease: l}
-			a.survives(1, testTTL)
+			c := &run{r, contract.Holding(r.T, l)}
+			a.Survives(1, testTTL)
 
 			r.must(cut(r.consul, leader))
 			began := bootclock.Now()
-			within(t, "the loss", 2*testTTL, a.lease.Lost())
-			if !errors.Is(a.lease.Err(), lock.ErrExpired) || bootclock.Now() < a.lease.ValidUntil() {
-				t.Errorf("lost: %v", a.lease.Err())
+			within(t, "the loss", 2*testTTL, a.Lease.Lost())
+			if !errors.Is(a.Lease.Err(), lock.ErrExpired) || bootclock.Now() < a.Lease.ValidUntil() {
+				t.Errorf("lost: %v", a.Lease.Err())
 			}
 			t.Logf("a lost it after %v", bootclock.Now().Sub(began))
-			b.waits(0)
-			token := b.wins(patient).Token()
+			b.Waits(0)
+			token := b.Wins(patient).Token()
 			t.Logf("b leads after %v", bootclock.Now().Sub(began))
-			if token <= a.lease.Token() {
-				t.Errorf("token %d after %d", token, a.lease.Token())
+			if token <= a.Lease.Token() {
+				t.Errorf("token %d after %d", token, a.Lease.Token())
 			}
-			c.survives(2, restartTTL)
+			c.Survives(2, restartTTL)
 			r.must(r.consul.Rejoin(leader))
-			b.survives(2, restartTTL)
-			c.survives(2, restartTTL)
-			a.release()
-			b.release()
-			c.release()
+			b.Survives(2, restartTTL)
+			c.Survives(2, restartTTL)
+			a.Release()
+			b.Release()
+			c.Release()
 		})
 	}
 }
@@ -71,15 +72,15 @@ func TestAgentCutOff(t *testing.T) {
 	r := newRig(t, servers.ConsulOptions{Agents: 1, Hosts: true})
 	s := r.openWith(r.settingsFor(restartTTL, r.consul.AgentEndpoints()[0], r.consul.Endpoints()[0]))
 	a := r.startWith(s, long("a"))
-	a.wins(prompt)
+	a.Wins(prompt)
 	if at := s.pool.Current().Endpoint(); at != r.consul.AgentEndpoints()[0] {
 		t.Fatalf("uses %s", at)
 	}
 	r.must(r.consul.IsolateAgent(0))
-	a.survives(3, 2*restartTTL)
+	a.Survives(3, 2*restartTTL)
 	if at := s.pool.Current().Endpoint(); at != r.consul.Endpoints()[0] {
 		t.Errorf("uses %s", at)
 	}
 	r.must(r.consul.RejoinAgent(0))
-	a.survives(1, restartTTL)
+	a.Survives(1, restartTTL)
 }

@@ -26,17 +26,17 @@ func TestHandOver(t *testing.T) {
 	for i := range cap(done) {
 		a := r.standBy(s, fmt.Sprint("b", i))
 		go func() {
-			<-a.done
+			<-a.Done
 			done <- a
 		}()
 	}
-	token := holder.lease.Token()
+	token := holder.Lease.Token()
 	for range cap(done) {
 		began := bootclock.Now()
-		holder.release()
+		holder.Release()
 		holder = within(t, "the next", prompt, done)
-		t.Logf("hand-over to %s in %v", holder.id, bootclock.Now().Sub(began))
-		if next := holder.won().Token(); next <= token {
+		t.Logf("hand-over to %s in %v", holder.ID, bootclock.Now().Sub(began))
+		if next := holder.Wins(patient).Token(); next <= token {
 			t.Errorf("token %d after %d", next, token)
 		} else {
 			token = next
@@ -52,15 +52,15 @@ func TestWaiterLosesItsSession(t *testing.T) {
 	b := r.standBy(s, "b")
 	c := r.standBy(s, "c")
 	r.destroy(b.session())
-	within(t, "b to give up", testTTL, b.done)
-	t.Log(b.err)
-	if !errors.Is(b.err, lock.ErrUnavailable) || errors.Is(b.err, lock.ErrLeftBehind) {
-		t.Errorf("b: %v", b.err)
+	within(t, "b to give up", testTTL, b.Done)
+	t.Log(b.Err)
+	if !errors.Is(b.Err, lock.ErrUnavailable) || errors.Is(b.Err, lock.ErrLeftBehind) {
+		t.Errorf("b: %v", b.Err)
 	}
-	c.waits(500 * time.Millisecond)
-	r.must(a.lease.Err())
-	a.release()
-	c.wins(prompt)
+	c.Waits(500 * time.Millisecond)
+	r.must(a.Lease.Err())
+	a.Release()
+	c.Wins(prompt)
 }
 
 // Elections in quick succession leave nothing behind.
@@ -79,10 +79,10 @@ func TestNothingIsLeft(t *testing.T) {
 			t.Fatal(err)
 		}
 		b := r.standBy(s, "b")
-		b.cancel(errors.New("enough"))
-		<-b.done
+		b.Cancel(errors.New("enough"))
+		<-b.Done
 	}
-	holder.release()
+	holder.Release()
 	r.must(s.Close())
 	if list := r.sessions(); len(list) != 0 {
 		t.Errorf("%d sessions, such as %+v", len(list), list[0])
@@ -116,7 +116,7 @@ func TestConsulLock(t *testing.T) {
 		return p != nil && p.Session != ""
 	})
 	a := r.start(s, "a")
-	n := a.hears(lock.Warning, prompt)
+	n := a.Hears(lock.Warning, prompt)
 	t.Log(n.Err)
 	if !strings.Contains(n.Err.Error(), "leaderrun/e/.lock") {
 		t.Errorf("warning %q", n.Err)
@@ -125,9 +125,9 @@ func TestConsulLock(t *testing.T) {
 	if _, err := s.Locker("e").Acquire(t.Context(), try); !errors.Is(err, lock.ErrHeld) {
 		t.Error(err)
 	}
-	a.waits(time.Second)
+	a.Waits(time.Second)
 	r.must(input.Close())
-	a.wins(patient)
+	a.Wins(patient)
 	if err := other.Wait(); err != nil {
 		t.Logf("%v: %s", err, out) // it does not find its key any more
 	}
@@ -137,13 +137,13 @@ func TestConsulLock(t *testing.T) {
 		t.Errorf("consul lock ran beside us: %s", out)
 	}
 	t.Logf("consul lock: %s", strings.TrimSpace(out.String()))
-	a.survives(1, testTTL)
-	a.release()
+	a.Survives(1, testTTL)
+	a.Release()
 	late, out = consulLock()
 	if err := late.Run(); err == nil {
 		t.Errorf("consul lock took our key: %s", out)
 	}
-	r.lead(s, "b").release()
+	r.lead(s, "b").Release()
 }
 
 // A key that something else made for something else is left alone.
@@ -154,15 +154,15 @@ func TestForeignKey(t *testing.T) {
 		t.Helper()
 		for _, try := range []bool{false, true} {
 			a := r.startWith(s, lock.Candidate{ID: "a", TTL: testTTL, Try: try})
-			within(t, "a to give up", prompt, a.done)
-			t.Log(a.err)
-			if !errors.Is(a.err, lock.ErrConfig) {
-				t.Errorf("%v, want ErrConfig", a.err)
+			within(t, "a to give up", prompt, a.Done)
+			t.Log(a.Err)
+			if !errors.Is(a.Err, lock.ErrConfig) {
+				t.Errorf("%v, want ErrConfig", a.Err)
 				return
 			}
 			for _, w := range words {
-				if !strings.Contains(a.err.Error(), w) {
-					t.Errorf("%q lacks %q", a.err, w)
+				if !strings.Contains(a.Err.Error(), w) {
+					t.Errorf("%q lacks %q", a.Err, w)
 				}
 			}
 		}
@@ -181,11 +181,11 @@ func TestForeignKey(t *testing.T) {
 		t.Fatal(ok, err)
 	}
 	a := r.start(s, "a")
-	t.Log(a.hears(lock.Warning, prompt).Err)
-	a.waits(300 * time.Millisecond)
+	t.Log(a.Hears(lock.Warning, prompt).Err)
+	a.Waits(300 * time.Millisecond)
 	r.del("e", ".lock")
-	a.wins(prompt)
-	a.release()
+	a.Wins(prompt)
+	a.Release()
 	r.destroy(id)
 
 	r.put("e", "record", "{}")
@@ -203,9 +203,9 @@ func TestForeignRecord(t *testing.T) {
 	a := r.lead(s, "a")
 	b := r.standBy(s, "b")
 	r.put("e", "record", "{}")
-	err := a.lease.Release(t.Context())
-	within(t, "b to give up", prompt, b.done)
-	for _, err := range []error{err, b.err} {
+	err := a.Lease.Release(t.Context())
+	within(t, "b to give up", prompt, b.Done)
+	for _, err := range []error{err, b.Err} {
 		t.Log(err)
 		if !errors.Is(err, lock.ErrConfig) || !strings.Contains(err.Error(), "leaderrun/e/record") {
 			t.Errorf("%v, want ErrConfig and the key", err)
@@ -268,17 +268,17 @@ func TestTTL(t *testing.T) {
 	s := r.open()
 	for ttl, word := range map[time.Duration]string{9 * time.Second: "10s", 25 * time.Hour: "24h"} {
 		a := r.startWith(s, lock.Candidate{ID: "a", TTL: ttl})
-		within(t, "a to give up", prompt, a.done)
-		t.Log(a.err)
-		if !errors.Is(a.err, lock.ErrConfig) || !strings.Contains(a.err.Error(), "--ttl") || !strings.Contains(a.err.Error(), word) {
-			t.Errorf("%v, want ErrConfig and %q", a.err, word)
+		within(t, "a to give up", prompt, a.Done)
+		t.Log(a.Err)
+		if !errors.Is(a.Err, lock.ErrConfig) || !strings.Contains(a.Err.Error(), "--ttl") || !strings.Contains(a.Err.Error(), word) {
+			t.Errorf("%v, want ErrConfig and %q", a.Err, word)
 		}
-		if a.ticket.Data != nil {
+		if a.Ticket().Data != nil {
 			t.Error("entered the campaign")
 		}
 	}
 	a := r.startWith(s, lock.Candidate{ID: "a", TTL: 10 * time.Second})
-	if left := a.wins(prompt).ValidUntil().Until(); left > 10*time.Second || left < 9*time.Second {
+	if left := a.Wins(prompt).ValidUntil().Until(); left > 10*time.Second || left < 9*time.Second {
 		t.Errorf("%v left of a lease of 10 s", left)
 	}
 	if list := r.sessions(); len(list) != 1 || len(list[0].NodeChecks)+len(list[0].ServiceChecks) != 0 || list[0].LockDelay != lockDelay {

@@ -51,8 +51,8 @@ func TestWritesUseOldVerbsOnly(t *testing.T) {
 	s := r.open(strings.TrimPrefix(before.URL, "http://"))
 	for _, id := range []string{"a", "b"} { // without a record, and with one
 		a := r.lead(s, id)
-		r.must(a.lease.Put(t.Context(), "k", nil))
-		a.release()
+		r.must(a.Lease.Put(t.Context(), "k", nil))
+		a.Release()
 	}
 	r.must(s.Close())
 	if writes < 6 {

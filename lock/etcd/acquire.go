@@ -93,7 +93,7 @@ func (l *locker) leave(x *session, tried bool) error {
 	if tried {
 		err = l.store.giveBack(ctx, l.keys, x.id, record{})
 	}
-	return errors.Join(err, l.store.persist(ctx, func(ctx context.Context) error { return l.store.revoke(ctx, x.id) }))
+	return errors.Join(err, lock.Persist(ctx, func(ctx context.Context) error { return l.store.revoke(ctx, x.id) }))
 }
 
 // run takes the campaign from the lease to the victory.
@@ -155,7 +155,7 @@ func (a *campaign) enqueue(ctx context.Context) error {
 		clientv3.OpPut(a.x.key, string(holder), clientv3.WithLease(a.x.id)),
 	}
 	var resp *clientv3.TxnResponse
-	err = a.l.store.persist(ctx, func(ctx context.Context) (err error) {
+	err = lock.Persist(ctx, func(ctx context.Context) (err error) {
 		resp, err = a.l.store.txn(ctx, absent, put, []clientv3.Op{clientv3.OpGet(a.x.key)})
 		return err
 	})
@@ -168,7 +168,7 @@ func (a *campaign) enqueue(ctx context.Context) error {
 	rev := resp.Header.Revision
 	if !resp.Succeeded {
 		a.x.queued(only(rangeOf(resp, 0)).CreateRevision)
-		return a.l.store.persist(ctx, a.look)
+		return lock.Persist(ctx, a.look)
 	}
 	a.x.queued(rev)
 	rec, err := decodeRecord(k.record(), only(rangeOf(resp, 1)), rev)

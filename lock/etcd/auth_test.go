@@ -41,8 +41,8 @@ func TestTLS(t *testing.T) {
 	good := r.settings()
 	a := r.lead(r.open(), "a")
 	b := r.standBy(r.open(), "b")
-	a.release()
-	r.must(b.wins(prompt).Release(t.Context()))
+	a.Release()
+	r.must(b.Wins(prompt).Release(t.Context()))
 
 	other := newRig(t, servers.EtcdOptions{TLS: true, Fast: true})
 	bad := good
@@ -97,14 +97,14 @@ func TestUsers(t *testing.T) {
 	r.must(err)
 	r.ctl("user", "add", "late:sesame")
 	r.ctl("role", "add", "late")
-	a.survives(8, 2*testTTL)
+	a.Survives(8, 2*testTTL)
 	h, err := idle.Locker("e").Holder(t.Context())
 	if err != nil || h.ID != "a" {
 		t.Errorf("holder after the token expired: %+v, %v", h, err)
 	}
-	a.release()
-	b.wins(prompt)
+	a.Release()
+	b.Wins(prompt)
 	r.ctl("auth", "disable")
-	b.survives(2, testTTL)
-	b.release()
+	b.Survives(2, testTTL)
+	b.Release()
 }

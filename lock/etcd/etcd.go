@@ -110,7 +110,7 @@ func (s *Store) Release(ctx context.Context, t lock.Ticket) error {
 	if err := s.giveBack(ctx, k, id, record{}); err != nil {
 		return err
 	}
-	return s.persist(ctx, func(ctx context.Context) error { return s.revoke(ctx, id) })
+	return lock.Persist(ctx, func(ctx context.Context) error { return s.revoke(ctx, id) })
 }
 
 // request makes one request within the store's own bound. It may be sent twice
@@ -119,19 +119,6 @@ func (s *Store) request(ctx context.Context, f func(context.Context, *conn) erro
 	ctx, cancel := context.WithTimeout(ctx, s.bound)
 	defer cancel()
 	return s.pool.Do(ctx, f)
-}
-
-// persist repeats f until it succeeds, fails for another reason than an
-// unavailable store, or ctx is done.
-func (s *Store) persist(ctx context.Context, f func(context.Context) error) error {
-	pause := lock.NewPause()
-	for {
-		err := f(ctx)
-		if err == nil || !errors.Is(err, lock.ErrUnavailable) || ctx.Err() != nil {
-			return err
-		}
-		pause.Wait(ctx)
-	}
 }
 
 // txn runs one transaction.
@@ -187,6 +174,6 @@ func (s *Store) revokeSoon(id clientv3.LeaseID) {
 	s.tasks.Go(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), leaveTime)
 		defer cancel()
-		_ = s.persist(ctx, func(ctx context.Context) error { return s.revoke(ctx, id) })
+		_ = lock.Persist(ctx, func(ctx context.Context) error { return s.revoke(ctx, id) })
 	})
 }

@@ -24,15 +24,15 @@ func TestTakenAway(t *testing.T) {
 		lease := a.leaseName()
 		began := time.Now()
 		strike(lease)
-		within(t, name, prompt, a.lease.Lost())
+		within(t, name, prompt, a.Lease.Lost())
 		t.Logf("%s: known after %v, etcdctl included", name, time.Since(began))
-		if err := a.lease.Err(); !errors.Is(err, lock.ErrLost) {
+		if err := a.Lease.Err(); !errors.Is(err, lock.ErrLost) {
 			t.Errorf("%s: %v", name, err)
 		}
 		if rec := r.record("e"); rec.State != lock.Held {
 			t.Errorf("%s: record %+v", name, rec)
 		}
-		a.release()
+		a.Release()
 		if rec := r.record("e"); rec.State != lock.Clean || rec.Owner != lease {
 			t.Errorf("%s: record %+v", name, rec)
 		}
@@ -53,20 +53,20 @@ func TestRenewalFindsLoss(t *testing.T) {
 		},
 	} {
 		a := r.lead(s, "a")
-		e := a.lease.(*lease)
+		e := a.Lease.(*lease)
 		e.x.stop()
 		strike(a.leaseName())
 		within(t, name, testTTL, e.Lost())
 		if !errors.Is(e.Err(), lock.ErrLost) {
 			t.Errorf("%s: %v", name, e.Err())
 		}
-		a.release()
+		a.Release()
 	}
 }
 
 // die ends all that a holder does, as the end of its host would.
 func (a *run) die() {
-	e := a.lease.(*lease)
+	e := a.Lease.(*lease)
 	e.Stop()
 	e.x.stop()
 }
@@ -78,7 +78,7 @@ func TestNaturalExpiry(t *testing.T) {
 	a := r.lead(s, "a")
 	b := r.standBy(s, "b")
 	c := r.standBy(s, "c")
-	deadline := a.lease.ValidUntil()
+	deadline := a.Lease.ValidUntil()
 	key := "/leaderrun/e/queue/" + a.leaseName()
 	began := bootclock.Now()
 	a.die()
@@ -86,7 +86,7 @@ func TestNaturalExpiry(t *testing.T) {
 		return strings.TrimSpace(r.ctl("get", "--keys-only", key)) == ""
 	})
 	gone := bootclock.Now()
-	next := b.wins(patient)
+	next := b.Wins(patient)
 	now := bootclock.Now()
 	t.Logf("etcd ended the lease after %v; the next leads %v later, %v after the deadline",
 		gone.Sub(began), now.Sub(gone), now.Sub(deadline))
@@ -96,8 +96,8 @@ func TestNaturalExpiry(t *testing.T) {
 	if now.Sub(gone) > lock.SettleTime/2 {
 		t.Error("settled for a lease that ran out")
 	}
-	c.waits(100 * time.Millisecond)
-	if n := c.hears(lock.StandingBy, prompt); n.Holder.Token != next.Token() {
+	c.Waits(100 * time.Millisecond)
+	if n := c.Hears(lock.StandingBy, prompt); n.Holder.Token != next.Token() {
 		t.Errorf("c stands behind %+v", n.Holder)
 	}
 }
@@ -111,18 +111,18 @@ func TestHeldWithoutHolder(t *testing.T) {
 	a.die()
 	r.ctl("lease", "revoke", a.leaseName())
 	b := r.start(s, "b")
-	b.waits(lock.SettleTime / 2)
-	b.cancel(errors.New("enough"))
-	<-b.done
-	if rec := r.record("e"); rec.State != lock.Held || rec.Token != a.lease.Token() {
+	b.Waits(lock.SettleTime / 2)
+	b.Cancel(errors.New("enough"))
+	<-b.Done
+	if rec := r.record("e"); rec.State != lock.Held || rec.Token != a.Lease.Token() {
 		t.Errorf("record: %+v", rec)
 	}
 	c := r.start(s, "c")
-	c.waits(lock.SettleTime * 9 / 10)
-	if n := c.hears(lock.StandingBy, prompt); n.Holder != (lock.Holder{}) {
+	c.Waits(lock.SettleTime * 9 / 10)
+	if n := c.Hears(lock.StandingBy, prompt); n.Holder != (lock.Holder{}) {
 		t.Errorf("stands behind %+v, want nobody", n.Holder)
 	}
-	c.wins(prompt)
+	c.Wins(prompt)
 }
 
 // The ticket gives back what another process holds, and the next one leads
@@ -135,10 +135,10 @@ func TestTicket(t *testing.T) {
 	a.die()
 	other := r.open()
 	began := bootclock.Now()
-	r.must(other.Release(t.Context(), a.ticket))
-	b.wins(prompt)
+	r.must(other.Release(t.Context(), a.Ticket()))
+	b.Wins(prompt)
 	t.Logf("leads %v after the release was begun", bootclock.Now().Sub(began))
-	r.must(other.Release(t.Context(), a.ticket))
+	r.must(other.Release(t.Context(), a.Ticket()))
 	if h, err := other.Locker("e").Holder(t.Context()); err != nil || h.ID != "b" {
 		t.Errorf("holder: %+v, %v", h, err)
 	}
@@ -186,11 +186,11 @@ func TestElectionDeleted(t *testing.T) {
 	b := r.standBy(s, "b")
 	began := time.Now()
 	r.ctl("del", "--prefix", "/leaderrun/e/")
-	within(t, "the loss", prompt, a.lease.Lost())
-	within(t, "the end of the other's campaign: its place is gone, too", prompt, b.done)
+	within(t, "the loss", prompt, a.Lease.Lost())
+	within(t, "the end of the other's campaign: its place is gone, too", prompt, b.Done)
 	b = r.lead(s, "b again")
 	if took := time.Since(began); took < lock.SettleTime*9/10 {
 		t.Errorf("settled for %v only", took)
 	}
-	b.release()
+	b.Release()
 }

@@ -123,7 +123,7 @@ func (l *locker) forget(x *session) error {
 	x.stop()
 	ctx, cancel := context.WithTimeout(context.Background(), max(l.store.bound, leaveTime))
 	defer cancel()
-	return l.store.persist(ctx, func(ctx context.Context) error { return l.store.revoke(ctx, x.id) })
+	return lock.Persist(ctx, func(ctx context.Context) error { return l.store.revoke(ctx, x.id) })
 }
 
 // tellLogin tells as whom a request was just answered.

@@ -8,23 +8,9 @@ import (
 
 	"leaderrun/lock"
 	"leaderrun/lock/bootclock"
+	"leaderrun/lock/contract"
 	"leaderrun/scripts/servers"
 )
-
-// survives waits until the lease has been renewed n times, and was not lost.
-func (a *run) survives(n int, limit time.Duration) {
-	a.Helper()
-	end := time.After(limit)
-	for range n {
-		select {
-		case <-a.lease.Renewed():
-		case <-a.lease.Lost():
-			a.Fatalf("lost: %v", a.lease.Err())
-		case <-end:
-			a.Fatalf("not renewed within %v", limit)
-		}
-	}
-}
 
 // A connection that swallows everything ends the tenure at the deadline, not a
 // moment later, and nobody leads before.
@@ -33,19 +19,19 @@ func TestHeldConnection(t *testing.T) {
 	p := servers.NewProxy(t, r.etcd.Endpoints()[0])
 	a := r.lead(r.open(p.Addr()), "a")
 	b := r.standBy(r.open(), "b")
-	a.survives(1, prompt)
+	a.Survives(1, prompt)
 	p.Hold()
-	a.hears(lock.RenewalFailing, testTTL)
-	within(t, "the loss", testTTL, a.lease.Lost())
-	now, deadline := bootclock.Now(), a.lease.ValidUntil()
-	if !errors.Is(a.lease.Err(), lock.ErrExpired) || now < deadline || now.Sub(deadline) > 100*time.Millisecond {
-		t.Errorf("lost %v after the deadline: %v", now.Sub(deadline), a.lease.Err())
+	a.Hears(lock.RenewalFailing, testTTL)
+	within(t, "the loss", testTTL, a.Lease.Lost())
+	now, deadline := bootclock.Now(), a.Lease.ValidUntil()
+	if !errors.Is(a.Lease.Err(), lock.ErrExpired) || now < deadline || now.Sub(deadline) > 100*time.Millisecond {
+		t.Errorf("lost %v after the deadline: %v", now.Sub(deadline), a.Lease.Err())
 	}
-	b.waits(0)
-	l := b.wins(testTTL)
+	b.Waits(0)
+	l := b.Wins(testTTL)
 	t.Logf("the next leads %v after the deadline", bootclock.Now().Sub(deadline))
 	p.Resume()
-	a.release() // too late, and harmless
+	a.Release() // too late, and harmless
 	if err := l.Err(); err != nil {
 		t.Error(err)
 	}
@@ -66,19 +52,19 @@ func TestShortOutage(t *testing.T) {
 			lost := s.Locker(name)
 			l, err := lost.Acquire(t.Context(), lock.Candidate{ID: "a", TTL: testTTL, Grace: testTTL / 3})
 			r.must(err)
-			a := &run{rig: r, lease: l}
-			a.survives(1, prompt)
+			a := &run{r, contract.Holding(r.T, l)}
+			a.Survives(1, prompt)
 			<-time.After(offset)
 			p.Hold()
 			<-time.After(testTTL / 3)
 			p.Resume()
 			began := bootclock.Now()
-			a.survives(1, prompt)
+			a.Survives(1, prompt)
 			t.Logf("renewed %v after the outage", bootclock.Now().Sub(began))
-			a.survives(2, 2*prompt)
+			a.Survives(2, 2*prompt)
 			p.Reset()
-			a.survives(2, 2*prompt)
-			a.release()
+			a.Survives(2, 2*prompt)
+			a.Release()
 		})
 	}
 }
@@ -94,10 +80,10 @@ func TestNextAddress(t *testing.T) {
 		t.Fatalf("connected to %s", c.endpoint)
 	}
 	p.Hold()
-	a.survives(6, 2*testTTL)
+	a.Survives(6, 2*testTTL)
 	began := bootclock.Now()
-	a.release()
-	b.wins(prompt) // its watches have moved as well
+	a.Release()
+	b.Wins(prompt) // its watches have moved as well
 	t.Logf("hand-over in %v", bootclock.Now().Sub(began))
 }
 
@@ -115,18 +101,18 @@ func TestWatchMisses(t *testing.T) {
 		p := servers.NewProxy(t, r.etcd.Endpoints()[0])
 		other := r.open(p.Addr())
 		d := r.start(other, "d")
-		d.hears(lock.StandingBy, prompt)
+		d.Hears(lock.StandingBy, prompt)
 		p.Hold()
-		a.release()
-		r.must(b.wins(prompt).Release(t.Context()))
-		r.must(c.wins(prompt).Release(t.Context()))
+		a.Release()
+		r.must(b.Wins(prompt).Release(t.Context()))
+		r.must(c.Wins(prompt).Release(t.Context()))
 		if compact {
 			r.compact(s, rev)
 		}
-		d.waits(100 * time.Millisecond)
+		d.Waits(100 * time.Millisecond)
 		p.Resume()
 		began := bootclock.Now()
-		d.wins(testTTL)
+		d.Wins(testTTL)
 		t.Logf("leads %v after the outage", bootclock.Now().Sub(began))
 		a = d
 	}
@@ -147,13 +133,13 @@ func TestRestart(t *testing.T) {
 	s := r.open()
 	a := r.lead(s, "a")
 	b := r.standBy(r.open(), "b")
-	a.survives(1, prompt)
+	a.Survives(1, prompt)
 	r.must(r.etcd.Kill(0))
 	r.must(r.etcd.Restart(0))
-	a.survives(3, testTTL)
-	b.waits(0)
-	a.release()
-	b.wins(prompt)
+	a.Survives(3, testTTL)
+	b.Waits(0)
+	a.Release()
+	b.Wins(prompt)
 }
 
 // The cluster may lose its leader, the member that we talk to may freeze.
@@ -162,14 +148,14 @@ func TestMembers(t *testing.T) {
 	const ttl = 8 * time.Second // an election of etcd takes up to two seconds and more
 	s := r.open()
 	a := r.startWith(s, lock.Candidate{ID: "a", TTL: ttl, Grace: ttl / 4})
-	a.wins(patient)
+	a.Wins(patient)
 	b := r.startWith(r.open(), lock.Candidate{ID: "b", TTL: ttl, Grace: ttl / 4})
-	b.hears(lock.StandingBy, patient)
+	b.Hears(lock.StandingBy, patient)
 
 	leader, err := r.etcd.Leader()
 	r.must(err)
 	r.must(r.etcd.Kill(leader))
-	a.survives(2, ttl)
+	a.Survives(2, ttl)
 	r.must(r.etcd.Restart(leader))
 
 	at := s.pool.Current().endpoint
@@ -179,10 +165,10 @@ func TestMembers(t *testing.T) {
 			defer func() { r.must(r.etcd.Resume(i)) }()
 		}
 	}
-	a.survives(3, ttl)
-	b.waits(0)
-	a.release()
-	b.wins(ttl)
+	a.Survives(3, ttl)
+	b.Waits(0)
+	a.Release()
+	b.Wins(ttl)
 }
 
 // Addresses that refuse, or say nothing, do not keep us from one that answers.

@@ -23,11 +23,11 @@ func TestFIFO(t *testing.T) {
 	}
 	for _, next := range queue {
 		began := bootclock.Now()
-		holder.release()
-		l := next.wins(prompt)
+		holder.Release()
+		l := next.Wins(prompt)
 		t.Logf("hand-over in %v", bootclock.Now().Sub(began))
-		if l.Token() <= holder.lease.Token() {
-			t.Errorf("%s: token %d after %d", next.id, l.Token(), holder.lease.Token())
+		if l.Token() <= holder.Lease.Token() {
+			t.Errorf("%s: token %d after %d", next.ID, l.Token(), holder.Lease.Token())
 		}
 		holder = next
 	}
@@ -42,16 +42,16 @@ func TestWaiterDies(t *testing.T) {
 	b := r.standBy(s, "b")
 	c := r.standBy(s, "c")
 	r.ctl("lease", "revoke", b.leaseName())
-	within(t, "b to give up", prompt, b.done)
-	if !errors.Is(b.err, lock.ErrUnavailable) || errors.Is(b.err, lock.ErrLeftBehind) {
-		t.Errorf("b: %v", b.err)
+	within(t, "b to give up", prompt, b.Done)
+	if !errors.Is(b.Err, lock.ErrUnavailable) || errors.Is(b.Err, lock.ErrLeftBehind) {
+		t.Errorf("b: %v", b.Err)
 	}
-	c.waits(500 * time.Millisecond)
-	if err := a.lease.Err(); err != nil {
+	c.Waits(500 * time.Millisecond)
+	if err := a.Lease.Err(); err != nil {
 		t.Fatal(err)
 	}
-	a.release()
-	c.wins(prompt)
+	a.Release()
+	c.Wins(prompt)
 }
 
 // Elections in quick succession leave nothing behind.
@@ -66,10 +66,10 @@ func TestNothingIsLeft(t *testing.T) {
 			t.Fatal(err)
 		}
 		b := r.standBy(s, "b")
-		b.cancel(errors.New("enough"))
-		<-b.done
+		b.Cancel(errors.New("enough"))
+		<-b.Done
 	}
-	holder.release()
+	holder.Release()
 	r.must(s.Close())
 	if out := r.ctl("lease", "list"); !strings.Contains(out, "found 0 leases") {
 		t.Errorf("leases: %s", out)
@@ -87,7 +87,7 @@ func TestKeyWithoutLease(t *testing.T) {
 	key := "/leaderrun/e/queue/made by hand"
 	r.ctl("put", key, "x")
 	a := r.start(s, "a")
-	n := a.hears(lock.Warning, prompt)
+	n := a.Hears(lock.Warning, prompt)
 	if want := "etcdctl del " + key; !strings.Contains(n.Err.Error(), want) {
 		t.Errorf("warning %q, want %q in it", n.Err, want)
 	}
@@ -96,7 +96,7 @@ func TestKeyWithoutLease(t *testing.T) {
 		t.Error(err)
 	}
 	r.ctl("del", key)
-	a.wins(prompt)
+	a.Wins(prompt)
 }
 
 // A record that is none of ours stops everybody who would have to rely on it.
@@ -106,10 +106,10 @@ func TestForeignRecord(t *testing.T) {
 	a := r.lead(s, "a")
 	b := r.standBy(s, "b")
 	r.ctl("put", "/leaderrun/e/record", "{}")
-	within(t, "b to give up", prompt, b.done)
+	within(t, "b to give up", prompt, b.Done)
 	c := r.start(s, "c")
-	within(t, "c to give up", prompt, c.done)
-	for _, err := range []error{b.err, c.err, a.lease.Release(t.Context())} {
+	within(t, "c to give up", prompt, c.Done)
+	for _, err := range []error{b.Err, c.Err, a.Lease.Release(t.Context())} {
 		if !errors.Is(err, lock.ErrConfig) || !strings.Contains(err.Error(), "/leaderrun/e/record") {
 			t.Errorf("%v, want ErrConfig and the key", err)
 		}
@@ -159,7 +159,7 @@ func TestGrantedTTL(t *testing.T) {
 	r := newRig(t, servers.EtcdOptions{Fast: true, Args: []string{"--heartbeat-interval=200", "--election-timeout=4000"}})
 	s := r.open()
 	a := r.startWith(s, lock.Candidate{ID: "a", TTL: 2500 * time.Millisecond})
-	l := a.wins(patient)
+	l := a.Wins(patient)
 	if left := l.ValidUntil().Until(); left < 4*time.Second {
 		t.Errorf("%v left of a lease of 6 s", left)
 	}
@@ -176,12 +176,12 @@ func TestOldServer(t *testing.T) {
 	r.must(err)
 	s.pool.Current().version = "3.5.12"
 	a := r.lead(s, "a")
-	if n := a.hears(lock.Warning, prompt); !strings.Contains(n.Err.Error(), "3.5.13") {
+	if n := a.Hears(lock.Warning, prompt); !strings.Contains(n.Err.Error(), "3.5.13") {
 		t.Error(n.Err)
 	}
-	a.release()
+	a.Release()
 	a = r.lead(s, "a")
-	if len(a.notices) != 0 {
-		t.Errorf("told again: %v", a.notices)
+	if len(a.Notices()) != 0 {
+		t.Errorf("told again: %v", a.Notices())
 	}
 }

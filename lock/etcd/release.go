@@ -17,7 +17,7 @@ import (
 // the next in the queue would settle for nothing.
 func (s *Store) giveBack(ctx context.Context, k keys, id clientv3.LeaseID, rec record) error {
 	var broken error // a record that nobody can read does not keep us in the queue
-	err := s.persist(ctx, func(ctx context.Context) error {
+	err := lock.Persist(ctx, func(ctx context.Context) error {
 		if rec.rev == 0 {
 			kv, seen, err := s.read(ctx, k.record())
 			if err != nil {

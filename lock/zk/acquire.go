@@ -144,11 +144,11 @@ func (a *campaign) compete(ctx context.Context) (*lease, error) {
 		return nil, err
 	}
 	a.x.data = holder
-	err = persist(ctx, func() error { return a.x.enqueue(ctx) })
+	err = lock.Persist(ctx, a.x.enqueue)
 	if err != nil {
 		return nil, fmt.Errorf("enter the queue: %w", err)
 	}
-	if err := persist(ctx, func() error { return a.look(ctx) }); err != nil {
+	if err := lock.Persist(ctx, a.look); err != nil {
 		return nil, err
 	}
 	if a.c.Try && a.v.pred != nil {

@@ -50,8 +50,8 @@ func TestTLS(t *testing.T) {
 	good := r.settings()
 	a := r.lead(r.open(), "a")
 	b := r.standBy(r.open(), "b")
-	a.release()
-	r.must(b.wins(prompt).Release(t.Context()))
+	a.Release()
+	r.must(b.Wins(prompt).Release(t.Context()))
 
 	other := newRig(t, servers.ZooKeeperOptions{TLS: true, Fast: true})
 	bad := good
@@ -117,9 +117,9 @@ func TestUsers(t *testing.T) {
 	good := r.settings()
 	a := r.lead(r.open(), "a")
 	b := r.standBy(r.open(), "b")
-	a.survives(2, testTTL)
-	a.release()
-	b.wins(prompt)
+	a.Survives(2, testTTL)
+	a.Release()
+	b.Wins(prompt)
 	acl, _, err := r.admin.GetACL("/leaderrun/e/record")
 	r.must(err)
 	if want := zk.DigestACL(zk.PermAll, "runner", "sesame"); len(acl) != 1 || acl[0] != want[0] {
@@ -136,7 +136,7 @@ func TestUsers(t *testing.T) {
 	if h, err := r.openWith(bad).Locker("e").Holder(t.Context()); !errors.Is(err, lock.ErrDenied) {
 		t.Errorf("holder: %+v, %v", h, err)
 	}
-	b.release()
+	b.Release()
 
 	// With less than is needed, the line names what is missing.
 	for perms, letter := range map[int32]string{
@@ -159,15 +159,15 @@ func TestPasswordChanges(t *testing.T) {
 	a := r.lead(r.open(), "a")
 	b := r.standBy(r.open(p.Addr()), "b")
 	r.must(os.WriteFile(r.passwordFile, []byte("closesesame\n"), 0o600))
-	b.waits(500 * time.Millisecond)
+	b.Waits(500 * time.Millisecond)
 	p.Reset()
-	within(t, "b to give up", testTTL, b.done)
-	t.Log(b.err)
-	r.tells(b.err, lock.ErrDenied, "runner", "--password-file")
+	within(t, "b to give up", testTTL, b.Done)
+	t.Log(b.Err)
+	r.tells(b.Err, lock.ErrDenied, "runner", "--password-file")
 	r.must(os.WriteFile(r.passwordFile, []byte("sesame\n"), 0o600))
-	a.survives(1, testTTL)
-	a.release()
-	r.lead(r.open(p.Addr()), "c").release()
+	a.Survives(1, testTTL)
+	a.Release()
+	r.lead(r.open(p.Addr()), "c").Release()
 }
 
 // A server may have digest users turned off, or ask for a login.
@@ -175,7 +175,7 @@ func TestEnforcedAuth(t *testing.T) {
 	r := newRig(t, servers.ZooKeeperOptions{Fast: true, Conf: []string{"enforce.auth.enabled=true", "enforce.auth.schemes=digest"}})
 	r.refused(r.settings(), lock.ErrDenied, "--user")
 	r.user, r.passwordFile = "anybody", r.secret("sesame")
-	r.lead(r.open(), "a").release()
+	r.lead(r.open(), "a").Release()
 }
 
 // The path of the URL is made as it is needed.
@@ -187,7 +187,7 @@ func TestPrefix(t *testing.T) {
 	if there, _, err := r.admin.Exists("/a/b c/ü/e/record"); !there || err != nil {
 		t.Errorf("no record: %v", err)
 	}
-	a.release()
+	a.Release()
 	_, err := r.admin.Create("/ephemeral", nil, zk.FlagEphemeral, zk.WorldACL(zk.PermAll))
 	r.must(err)
 	s.URL.Path = "/ephemeral"

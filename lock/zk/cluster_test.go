@@ -45,14 +45,14 @@ func TestMembers(t *testing.T) {
 	r := newRig(t, servers.ZooKeeperOptions{Nodes: 3})
 	const ttl = 10 * time.Second
 	a := r.startWith(r.open(), lock.Candidate{ID: "a", TTL: ttl})
-	a.wins(patient)
+	a.Wins(patient)
 	b := r.startWith(r.open(), lock.Candidate{ID: "b", TTL: ttl})
-	b.hears(lock.StandingBy, patient)
+	b.Hears(lock.StandingBy, patient)
 
 	leader, err := r.zoo.Leader()
 	r.must(err)
 	r.must(r.zoo.Kill(leader))
-	a.survives(3, 2*ttl)
+	a.Survives(3, 2*ttl)
 	r.must(r.zoo.Restart(leader))
 
 	for _, harm := range []struct{ strike, mend func(int) error }{
@@ -61,15 +61,15 @@ func TestMembers(t *testing.T) {
 	} {
 		at := a.connected()
 		r.must(harm.strike(at))
-		a.survives(3, 2*ttl)
+		a.Survives(3, 2*ttl)
 		if now := a.connected(); now == at {
 			t.Errorf("still connected to node %d", at)
 		}
 		r.must(harm.mend(at))
 	}
-	b.waits(0)
-	a.release()
-	b.wins(ttl)
+	b.Waits(0)
+	a.Release()
+	b.Wins(ttl)
 }
 
 // A server that grants the session less than another did would cut short what is
@@ -79,7 +79,7 @@ func TestServersGrantDifferently(t *testing.T) {
 	dir := t.TempDir()
 	r := newRig(t, servers.ZooKeeperOptions{Nodes: 3, Dir: dir, Fast: true})
 	a := r.startWith(r.open(r.zoo.Endpoints()[0]), lock.Candidate{ID: "a", TTL: 6 * time.Second})
-	a.wins(patient)
+	a.Wins(patient)
 	files, err := filepath.Glob(filepath.Join(dir, "*.cfg"))
 	r.must(err)
 	for _, file := range files {
@@ -89,11 +89,11 @@ func TestServersGrantDifferently(t *testing.T) {
 	}
 	r.must(r.zoo.Kill(0))
 	r.must(r.zoo.Restart(0))
-	within(t, "the loss", patient, a.lease.Lost())
-	if err := a.lease.Err(); !errors.Is(err, lock.ErrLost) || !strings.Contains(err.Error(), "maxSessionTimeout") {
+	within(t, "the loss", patient, a.Lease.Lost())
+	if err := a.Lease.Err(); !errors.Is(err, lock.ErrLost) || !strings.Contains(err.Error(), "maxSessionTimeout") {
 		t.Errorf("%v", err)
 	}
-	a.release()
+	a.Release()
 	if rec := r.record("e"); rec.State != lock.Clean {
 		t.Errorf("record: %+v", rec)
 	}

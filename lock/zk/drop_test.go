@@ -38,8 +38,8 @@ func TestDroppedPackets(t *testing.T) {
 	if late := -h.until.Until(); late < 0 || late > 200*time.Millisecond {
 		t.Errorf("lost %v after the deadline", late)
 	}
-	b.waits(0)
-	b.wins(ttl + lock.SettleTime)
+	b.Waits(0)
+	b.Wins(ttl + lock.SettleTime)
 	r.must(n.Heal())
 	h.release()
 	if got, err := r.open().Locker("e").Holder(t.Context()); err != nil || got.ID != "b" {

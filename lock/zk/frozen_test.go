@@ -36,7 +36,7 @@ func TestFrozenThenIsolated(t *testing.T) {
 		h := r.hold(exec.Command, r.zoo.Endpoints()[at], ttl)
 		h.told("renewed", 2)
 		b := r.startWith(s, lock.Candidate{ID: "b", TTL: 10 * time.Second})
-		b.hears(lock.StandingBy, patient)
+		b.Hears(lock.StandingBy, patient)
 		var path string
 		for _, p := range r.queue("e") {
 			if !strings.Contains(p, b.owner()) {
@@ -73,7 +73,7 @@ func TestFrozenThenIsolated(t *testing.T) {
 		r.must(r.zoo.Rejoin(at))
 		r.serves(r.zoo.Endpoints()[at])
 		h.release()
-		b.release()
+		b.Release()
 	}
 }
 

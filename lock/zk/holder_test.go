@@ -32,15 +32,15 @@ func TestTakenAway(t *testing.T) {
 		a := r.lead(s, "a")
 		began := time.Now()
 		strike(a)
-		within(t, name, prompt, a.lease.Lost())
+		within(t, name, prompt, a.Lease.Lost())
 		t.Logf("%s: known after %v", name, time.Since(began))
-		if err := a.lease.Err(); !errors.Is(err, lock.ErrLost) {
+		if err := a.Lease.Err(); !errors.Is(err, lock.ErrLost) {
 			t.Errorf("%s: %v", name, err)
 		}
 		if rec := r.record("e"); rec.State != lock.Held {
 			t.Errorf("%s: record %+v", name, rec)
 		}
-		a.release()
+		a.Release()
 		if rec := r.record("e"); rec.State != lock.Clean || rec.Owner != a.owner() {
 			t.Errorf("%s: record %+v", name, rec)
 		}
@@ -50,7 +50,7 @@ func TestTakenAway(t *testing.T) {
 	}
 }
 
-func (a *run) session() *session { return a.lease.(*lease).x }
+func (a *run) session() *session { return a.Lease.(*lease).x }
 
 // A renewal finds the loss when no watch tells of it.
 func TestRenewalFindsLoss(t *testing.T) {
@@ -70,11 +70,11 @@ func TestRenewalFindsLoss(t *testing.T) {
 		a := r.lead(s, "a")
 		a.session().stop()
 		strike(a)
-		within(t, name, testTTL, a.lease.Lost())
-		if !errors.Is(a.lease.Err(), lock.ErrLost) {
-			t.Errorf("%s: %v", name, a.lease.Err())
+		within(t, name, testTTL, a.Lease.Lost())
+		if !errors.Is(a.Lease.Err(), lock.ErrLost) {
+			t.Errorf("%s: %v", name, a.Lease.Err())
 		}
-		a.release()
+		a.Release()
 		for _, path := range r.queue("e") {
 			r.must(r.admin.Delete(path, -1))
 		}
@@ -83,7 +83,7 @@ func TestRenewalFindsLoss(t *testing.T) {
 
 // die ends all that a holder does, as the end of its host would.
 func (a *run) die() {
-	a.lease.(*lease).Stop()
+	a.Lease.(*lease).Stop()
 	x := a.session()
 	x.stop()
 	c, err := x.pool.Get(context.Background())
@@ -100,13 +100,13 @@ func TestExpiry(t *testing.T) {
 	a := r.lead(s, "a")
 	b := r.standBy(s, "b")
 	c := r.standBy(s, "c")
-	<-a.lease.Renewed()
-	deadline := a.lease.ValidUntil()
+	<-a.Lease.Renewed()
+	deadline := a.Lease.ValidUntil()
 	began := bootclock.Now()
 	a.die()
 	eventually(t, "the end of the session", patient, func() bool { return len(r.queue("e")) == 2 })
 	gone := bootclock.Now()
-	next := b.wins(patient)
+	next := b.Wins(patient)
 	now := bootclock.Now()
 	t.Logf("zookeeper ended the session after %v, %v after the deadline; the next leads %v later",
 		gone.Sub(began), gone.Sub(deadline), now.Sub(gone))
@@ -116,9 +116,9 @@ func TestExpiry(t *testing.T) {
 	if settled := now.Sub(gone); settled < lock.SettleTime*9/10 || settled > lock.SettleTime+prompt {
 		t.Errorf("settled for %v", settled)
 	}
-	c.waits(100 * time.Millisecond)
-	if n := c.hears(lock.StandingBy, prompt); n.Holder.Token != next.Token() {
-		n = c.hears(lock.StandingBy, prompt) // nobody, before
+	c.Waits(100 * time.Millisecond)
+	if n := c.Hears(lock.StandingBy, prompt); n.Holder.Token != next.Token() {
+		n = c.Hears(lock.StandingBy, prompt) // nobody, before
 		if n.Holder.Token != next.Token() {
 			t.Errorf("c stands behind %+v", n.Holder)
 		}
@@ -135,18 +135,18 @@ func TestHeldWithoutHolder(t *testing.T) {
 	a.die()
 	r.endSession(t, a.session().id)
 	b := r.start(s, "b")
-	b.waits(lock.SettleTime / 2)
-	b.cancel(errors.New("enough"))
-	<-b.done
-	if rec := r.record("e"); rec.State != lock.Held || rec.Token != a.lease.Token() {
+	b.Waits(lock.SettleTime / 2)
+	b.Cancel(errors.New("enough"))
+	<-b.Done
+	if rec := r.record("e"); rec.State != lock.Held || rec.Token != a.Lease.Token() {
 		t.Errorf("record: %+v", rec)
 	}
 	c := r.start(s, "c")
-	c.waits(lock.SettleTime * 9 / 10)
-	if n := c.hears(lock.StandingBy, prompt); n.Holder != (lock.Holder{}) {
+	c.Waits(lock.SettleTime * 9 / 10)
+	if n := c.Hears(lock.StandingBy, prompt); n.Holder != (lock.Holder{}) {
 		t.Errorf("stands behind %+v, want nobody", n.Holder)
 	}
-	c.wins(prompt)
+	c.Wins(prompt)
 }
 
 // Who stands behind somebody that never leads settles meanwhile, not after it.
@@ -160,10 +160,10 @@ func TestSettlesBehindOthers(t *testing.T) {
 	b := r.standBy(s, "b")
 	a.die()
 	r.endSession(t, a.session().id)
-	b.waits(lookAfter + lock.SettleTime)
+	b.Waits(lookAfter + lock.SettleTime)
 	r.must(r.admin.Delete(between, -1))
-	b.wins(lock.SettleTime / 2)
-	a.release()
+	b.Wins(lock.SettleTime / 2)
+	a.Release()
 }
 
 // The ticket gives back what another process holds, and the next one leads
@@ -176,10 +176,10 @@ func TestTicket(t *testing.T) {
 	a.die()
 	other := r.open()
 	began := bootclock.Now()
-	r.must(other.Release(t.Context(), a.ticket))
-	b.wins(prompt)
+	r.must(other.Release(t.Context(), a.Ticket()))
+	b.Wins(prompt)
 	t.Logf("leads %v after the release was begun", bootclock.Now().Sub(began))
-	r.must(other.Release(t.Context(), a.ticket))
+	r.must(other.Release(t.Context(), a.Ticket()))
 	if h, err := other.Locker("e").Holder(t.Context()); err != nil || h.ID != "b" {
 		t.Errorf("holder: %+v, %v", h, err)
 	}
@@ -201,14 +201,14 @@ func TestElectionDeleted(t *testing.T) {
 	for _, path := range append(r.queue("e"), "/leaderrun/e/queue", "/leaderrun/e/record", "/leaderrun/e") {
 		r.must(r.admin.Delete(path, -1))
 	}
-	within(t, "the loss", prompt, a.lease.Lost())
-	within(t, "b to give up", prompt, b.done)
+	within(t, "the loss", prompt, a.Lease.Lost())
+	within(t, "b to give up", prompt, b.Done)
 	b = r.start(s, "b")
-	b.waits(lock.SettleTime * 9 / 10)
-	a.release()
-	if l := b.wins(prompt); l.Token() <= a.lease.Token() {
-		t.Errorf("token %d after %d", l.Token(), a.lease.Token())
+	b.Waits(lock.SettleTime * 9 / 10)
+	a.Release()
+	if l := b.Wins(prompt); l.Token() <= a.Lease.Token() {
+		t.Errorf("token %d after %d", l.Token(), a.Lease.Token())
 	}
-	b.release()
-	r.start(s, "c").wins(prompt)
+	b.Release()
+	r.start(s, "c").Wins(prompt)
 }

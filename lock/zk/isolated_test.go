@@ -44,27 +44,27 @@ func TestIsolatedServer(t *testing.T) {
 			// It is to keep its place while the others elect a leader.
 			s := r.open(others...)
 			b := r.startWith(s, lock.Candidate{ID: "b", TTL: 10 * time.Second})
-			b.hears(lock.StandingBy, patient)
+			b.Hears(lock.StandingBy, patient)
 			path := r.nodeOf(a)
-			a.survives(2, 2*testTTL)
+			a.Survives(2, 2*testTTL)
 			t.Cleanup(func() { r.must(r.zoo.Rejoin(at)) })
 			r.must(test.cut(at))
 			cut := bootclock.Now()
 
-			within(t, "the loss", 2*testTTL, a.lease.Lost())
+			within(t, "the loss", 2*testTTL, a.Lease.Lost())
 			lost := bootclock.Now()
 			eventually(t, "the end of the session", patient, func() bool { return !s.exists(t, path) })
 			gone := bootclock.Now()
 			b = b.takesOver(s)
 			led := bootclock.Now()
 			t.Logf("lost %v after the cut, gone %v later, led %v later", lost.Sub(cut), gone.Sub(lost), led.Sub(gone))
-			if deadline := a.lease.ValidUntil(); lost < deadline || gone <= deadline {
+			if deadline := a.Lease.ValidUntil(); lost < deadline || gone <= deadline {
 				t.Errorf("deadline %v after the cut", deadline.Sub(cut))
 			}
 			r.must(r.zoo.Rejoin(at))
-			b.release()
-			a.release()
-			if rec := r.record("e"); rec.State != lock.Clean || rec.Token != b.lease.Token() {
+			b.Release()
+			a.Release()
+			if rec := r.record("e"); rec.State != lock.Clean || rec.Token != b.Lease.Token() {
 				t.Errorf("record: %+v", rec)
 			}
 		})

@@ -8,23 +8,9 @@ import (
 
 	"leaderrun/lock"
 	"leaderrun/lock/bootclock"
+	"leaderrun/lock/contract"
 	"leaderrun/scripts/servers"
 )
-
-// survives waits until the lease has been renewed n times, and was not lost.
-func (a *run) survives(n int, limit time.Duration) {
-	a.Helper()
-	end := time.After(limit)
-	for range n {
-		select {
-		case <-a.lease.Renewed():
-		case <-a.lease.Lost():
-			a.Fatalf("lost: %v", a.lease.Err())
-		case <-end:
-			a.Fatalf("not renewed within %v", limit)
-		}
-	}
-}
 
 // A connection that swallows everything ends the tenure at the deadline, not a
 // moment later, and nobody leads before.
@@ -34,19 +20,19 @@ func TestHeldConnection(t *testing.T) {
 	p := servers.NewProxy(t, r.zoo.Endpoints()[0])
 	a := r.lead(r.open(p.Addr()), "a")
 	b := r.standBy(r.open(), "b")
-	a.survives(1, testTTL)
+	a.Survives(1, testTTL)
 	p.Hold()
-	a.hears(lock.RenewalFailing, testTTL)
-	within(t, "the loss", testTTL, a.lease.Lost())
-	now, deadline := bootclock.Now(), a.lease.ValidUntil()
-	if !errors.Is(a.lease.Err(), lock.ErrExpired) || now < deadline || now.Sub(deadline) > 100*time.Millisecond {
-		t.Errorf("lost %v after the deadline: %v", now.Sub(deadline), a.lease.Err())
+	a.Hears(lock.RenewalFailing, testTTL)
+	within(t, "the loss", testTTL, a.Lease.Lost())
+	now, deadline := bootclock.Now(), a.Lease.ValidUntil()
+	if !errors.Is(a.Lease.Err(), lock.ErrExpired) || now < deadline || now.Sub(deadline) > 100*time.Millisecond {
+		t.Errorf("lost %v after the deadline: %v", now.Sub(deadline), a.Lease.Err())
 	}
-	b.waits(0)
-	l := b.wins(testTTL + lock.SettleTime)
+	b.Waits(0)
+	l := b.Wins(testTTL + lock.SettleTime)
 	t.Logf("the next leads %v after the deadline", bootclock.Now().Sub(deadline))
 	p.Resume()
-	a.release() // too late, and harmless
+	a.Release() // too late, and harmless
 	if err := l.Err(); err != nil {
 		t.Error(err)
 	}
@@ -68,19 +54,19 @@ func TestShortOutage(t *testing.T) {
 			s := r.open(p.Addr())
 			l, err := s.Locker(name).Acquire(t.Context(), lock.Candidate{ID: "a", TTL: ttl})
 			r.must(err)
-			a := &run{rig: r, lease: l}
-			a.survives(1, ttl)
+			a := &run{r, contract.Holding(r.T, l)}
+			a.Survives(1, ttl)
 			<-time.After(offset)
 			p.Hold()
 			<-time.After(ttl / 3)
 			p.Resume()
 			began := bootclock.Now()
-			a.survives(1, ttl)
+			a.Survives(1, ttl)
 			t.Logf("renewed %v after the outage", bootclock.Now().Sub(began))
-			a.survives(2, ttl)
+			a.Survives(2, ttl)
 			p.Reset()
-			a.survives(2, ttl)
-			a.release()
+			a.Survives(2, ttl)
+			a.Release()
 		})
 	}
 }
@@ -97,10 +83,10 @@ func TestNextAddress(t *testing.T) {
 		t.Fatalf("connected to %s", c.endpoint)
 	}
 	p.Hold()
-	a.survives(3, 2*testTTL)
+	a.Survives(3, 2*testTTL)
 	began := bootclock.Now()
-	a.release()
-	b.wins(prompt) // its watches have moved as well
+	a.Release()
+	b.Wins(prompt) // its watches have moved as well
 	t.Logf("hand-over in %v", bootclock.Now().Sub(began))
 }
 
@@ -112,14 +98,14 @@ func TestWatchMisses(t *testing.T) {
 	b := r.standBy(s, "b")
 	p := servers.NewProxy(t, r.zoo.Endpoints()[0])
 	d := r.start(r.open(p.Addr()), "d")
-	d.hears(lock.StandingBy, prompt)
+	d.Hears(lock.StandingBy, prompt)
 	p.Hold()
-	a.release()
-	r.must(b.wins(prompt).Release(t.Context()))
-	d.waits(100 * time.Millisecond)
+	a.Release()
+	r.must(b.Wins(prompt).Release(t.Context()))
+	d.Waits(100 * time.Millisecond)
 	p.Resume()
 	began := bootclock.Now()
-	d.wins(testTTL)
+	d.Wins(testTTL)
 	t.Logf("leads %v after the outage", bootclock.Now().Sub(began))
 }
 
@@ -130,21 +116,21 @@ func TestRestart(t *testing.T) {
 	s := r.open()
 	const ttl = 10 * time.Second // a JVM takes its time to start
 	a := r.startWith(s, lock.Candidate{ID: "a", TTL: ttl})
-	a.wins(patient)
+	a.Wins(patient)
 	b := r.startWith(r.open(), lock.Candidate{ID: "b", TTL: ttl})
-	b.hears(lock.StandingBy, patient)
-	a.survives(1, ttl)
+	b.Hears(lock.StandingBy, patient)
+	a.Survives(1, ttl)
 	r.must(r.zoo.Kill(0))
 	r.must(r.zoo.Restart(0))
-	a.survives(3, 2*ttl)
-	b.waits(0)
+	a.Survives(3, 2*ttl)
+	b.Waits(0)
 	r.must(r.zoo.Pause(0))
 	<-time.After(ttl / 4)
 	r.must(r.zoo.Resume(0))
-	a.survives(2, 2*ttl)
-	b.waits(0)
-	a.release()
-	b.wins(patient)
+	a.Survives(2, 2*ttl)
+	b.Waits(0)
+	a.Release()
+	b.Wins(patient)
 }
 
 // An outage that is longer than the lease ends it at the deadline; afterwards
@@ -154,19 +140,19 @@ func TestLongOutage(t *testing.T) {
 	r := newRig(t, servers.ZooKeeperOptions{})
 	a := r.lead(r.open(), "a")
 	b := r.standBy(r.open(), "b")
-	a.survives(1, testTTL)
+	a.Survives(1, testTTL)
 	r.must(r.zoo.Kill(0))
-	within(t, "the loss", 2*testTTL, a.lease.Lost())
-	if late := -a.lease.ValidUntil().Until(); late < 0 || late > 100*time.Millisecond || !errors.Is(a.lease.Err(), lock.ErrExpired) {
-		t.Errorf("lost %v after the deadline: %v", late, a.lease.Err())
+	within(t, "the loss", 2*testTTL, a.Lease.Lost())
+	if late := -a.Lease.ValidUntil().Until(); late < 0 || late > 100*time.Millisecond || !errors.Is(a.Lease.Err(), lock.ErrExpired) {
+		t.Errorf("lost %v after the deadline: %v", late, a.Lease.Err())
 	}
-	within(t, "b to lose its place", 2*testTTL, b.done)
-	if !errors.Is(b.err, lock.ErrUnavailable) || !errors.Is(b.err, lock.ErrLeftBehind) {
-		t.Errorf("b: %v", b.err)
+	within(t, "b to lose its place", 2*testTTL, b.Done)
+	if !errors.Is(b.Err, lock.ErrUnavailable) || !errors.Is(b.Err, lock.ErrLeftBehind) {
+		t.Errorf("b: %v", b.Err)
 	}
 	r.must(r.zoo.Restart(0))
-	a.release()
-	r.lead(r.open(), "c").release()
+	a.Release()
+	r.lead(r.open(), "c").Release()
 }
 
 // Addresses that refuse, or say nothing, do not keep us from one that answers.

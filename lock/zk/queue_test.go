@@ -27,11 +27,11 @@ func TestFIFO(t *testing.T) {
 	}
 	for _, next := range queue {
 		began := bootclock.Now()
-		holder.release()
-		l := next.wins(prompt)
+		holder.Release()
+		l := next.Wins(prompt)
 		t.Logf("hand-over in %v", bootclock.Now().Sub(began))
-		if l.Token() <= holder.lease.Token() {
-			t.Errorf("%s: token %d after %d", next.id, l.Token(), holder.lease.Token())
+		if l.Token() <= holder.Lease.Token() {
+			t.Errorf("%s: token %d after %d", next.ID, l.Token(), holder.Lease.Token())
 		}
 		holder = next
 	}
@@ -46,16 +46,16 @@ func TestWaiterDies(t *testing.T) {
 	b := r.standBy(s, "b")
 	c := r.standBy(s, "c")
 	r.must(r.admin.Delete(r.nodeOf(b), -1))
-	within(t, "b to give up", prompt, b.done)
-	if !errors.Is(b.err, lock.ErrUnavailable) || errors.Is(b.err, lock.ErrLeftBehind) {
-		t.Errorf("b: %v", b.err)
+	within(t, "b to give up", prompt, b.Done)
+	if !errors.Is(b.Err, lock.ErrUnavailable) || errors.Is(b.Err, lock.ErrLeftBehind) {
+		t.Errorf("b: %v", b.Err)
 	}
-	c.waits(500 * time.Millisecond)
-	if err := a.lease.Err(); err != nil {
+	c.Waits(500 * time.Millisecond)
+	if err := a.Lease.Err(); err != nil {
 		t.Fatal(err)
 	}
-	a.release()
-	c.wins(prompt)
+	a.Release()
+	c.Wins(prompt)
 }
 
 // nodeOf finds the place of a candidate.
@@ -66,7 +66,7 @@ func (r *rig) nodeOf(a *run) string {
 			return path
 		}
 	}
-	r.Fatalf("%s is not in the queue", a.id)
+	r.Fatalf("%s is not in the queue", a.ID)
 	return ""
 }
 
@@ -83,10 +83,10 @@ func TestNothingIsLeft(t *testing.T) {
 			t.Fatal(err)
 		}
 		b := r.standBy(s, "b")
-		b.cancel(errors.New("enough"))
-		<-b.done
+		b.Cancel(errors.New("enough"))
+		<-b.Done
 	}
-	holder.release()
+	holder.Release()
 	r.must(s.Close())
 	if left := r.sessions(); len(left) > len(before) {
 		t.Errorf("sessions: %v, before %v", left, before)
@@ -122,14 +122,14 @@ func TestNodeWithoutSession(t *testing.T) {
 	t.Parallel()
 	r := fast(t)
 	s := r.open()
-	r.lead(s, "first").release()
+	r.lead(s, "first").Release()
 	acl := zk.WorldACL(zk.PermAll)
 	for _, name := range []string{"made by hand", newOwner() + "-lock-0000000000"} {
 		path := "/leaderrun/e/queue/" + name
 		_, err := r.admin.Create(path, []byte("x"), 0, acl)
 		r.must(err)
 		a := r.start(s, "a")
-		n := a.hears(lock.Warning, prompt)
+		n := a.Hears(lock.Warning, prompt)
 		if want := "deleteall " + path; !strings.Contains(n.Err.Error(), want) {
 			t.Errorf("warning %q, want %q in it", n.Err, want)
 		}
@@ -138,8 +138,8 @@ func TestNodeWithoutSession(t *testing.T) {
 			t.Error(err)
 		}
 		r.must(r.admin.Delete(path, -1))
-		a.wins(2 * prompt)
-		a.release()
+		a.Wins(2 * prompt)
+		a.Release()
 	}
 }
 
@@ -149,20 +149,20 @@ func TestOtherRecipe(t *testing.T) {
 	t.Parallel()
 	r := fast(t)
 	s := r.open()
-	r.lead(s, "first").release()
+	r.lead(s, "first").Release()
 	for _, dir := range []string{"/leaderrun/e", "/leaderrun/e/queue"} {
 		for _, name := range []string{"_c_5dd5e6ad-6d0b-4d2c-8c49-cd47c5a0b71e-lock-", "d1e2f3__lock__", "latch"} {
 			flags := int32(zk.FlagEphemeralSequential)
 			path, err := r.admin.Create(dir+"/"+name, nil, flags, zk.WorldACL(zk.PermAll))
 			r.must(err)
 			a := r.start(s, "a")
-			if n := a.hears(lock.Warning, prompt); !strings.Contains(n.Err.Error(), path) || !strings.Contains(n.Err.Error(), "--name") {
+			if n := a.Hears(lock.Warning, prompt); !strings.Contains(n.Err.Error(), path) || !strings.Contains(n.Err.Error(), "--name") {
 				t.Errorf("warning %q, want %s in it", n.Err, path)
 			}
-			a.waits(500 * time.Millisecond)
+			a.Waits(500 * time.Millisecond)
 			r.must(r.admin.Delete(path, -1))
-			a.wins(2 * prompt)
-			a.release()
+			a.Wins(2 * prompt)
+			a.Release()
 		}
 	}
 	// The common recipes see our node, if they use the same queue.
@@ -175,7 +175,7 @@ func TestOtherRecipe(t *testing.T) {
 		t.Errorf("another recipe leads beside us: %v", err)
 	case <-time.After(500 * time.Millisecond):
 	}
-	a.release()
+	a.Release()
 	r.must(within(t, "the other recipe", prompt, locked))
 	r.must(other.Unlock())
 }
@@ -188,10 +188,10 @@ func TestForeignRecord(t *testing.T) {
 	b := r.standBy(s, "b")
 	_, err := r.admin.Set("/leaderrun/e/record", []byte("{}"), -1)
 	r.must(err)
-	within(t, "b to give up", prompt, b.done)
+	within(t, "b to give up", prompt, b.Done)
 	c := r.start(s, "c")
-	within(t, "c to give up", prompt, c.done)
-	for _, err := range []error{b.err, c.err, a.lease.Release(t.Context())} {
+	within(t, "c to give up", prompt, c.Done)
+	for _, err := range []error{b.Err, c.Err, a.Lease.Release(t.Context())} {
 		if !errors.Is(err, lock.ErrConfig) || !strings.Contains(err.Error(), "/leaderrun/e/record") {
 			t.Errorf("%v, want ErrConfig and the node", err)
 		}
@@ -205,7 +205,7 @@ func TestGrantedTTL(t *testing.T) {
 	s := r.open()
 	for _, asked := range []time.Duration{4 * time.Second, 9 * time.Second} {
 		a := r.startWith(s, lock.Candidate{ID: "a", TTL: asked})
-		l := a.wins(patient)
+		l := a.Wins(patient)
 		if left := l.ValidUntil().Until(); left < 4*time.Second || left > 6*time.Second {
 			t.Errorf("%v left of a session of 6 s", left)
 		}
@@ -213,10 +213,10 @@ func TestGrantedTTL(t *testing.T) {
 			t.Errorf("TTL in the record: %v", ttl)
 		}
 		if asked > 6*time.Second {
-			if n := a.hears(lock.Warning, prompt); !strings.Contains(n.Err.Error(), "maxSessionTimeout") {
+			if n := a.Hears(lock.Warning, prompt); !strings.Contains(n.Err.Error(), "maxSessionTimeout") {
 				t.Error(n.Err)
 			}
 		}
-		a.release()
+		a.Release()
 	}
 }

@@ -94,8 +94,8 @@ func TestNameMoves(t *testing.T) {
 	}
 	answer.Store([4]byte{127, 0, 0, 1})
 	a := r.lead(s, "a")
-	a.survives(1, testTTL)
-	a.release()
+	a.Survives(1, testTTL)
+	a.Release()
 }
 
 // nameServer answers for every name, and is the only one there is for this process.

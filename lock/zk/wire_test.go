@@ -50,8 +50,8 @@ func TestBrokenPackets(t *testing.T) {
 		_, err := io.WriteString(client, bytes)
 		r.must(err)
 		began := bootclock.Now()
-		a.survives(1, testTTL)
+		a.Survives(1, testTTL)
 		t.Logf("%s: goes on after %v", name, bootclock.Now().Sub(began))
 	}
-	a.release()
+	a.Release()
 }

@@ -24,7 +24,6 @@ package zk
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"sync"
 	"sync/atomic"
@@ -140,17 +139,4 @@ func (s *Store) do(ctx context.Context, p *pool, f func(context.Context, *conn) 
 	ctx, cancel := context.WithTimeout(ctx, s.bound)
 	defer cancel()
 	return p.Do(ctx, f)
-}
-
-// persist repeats f until it succeeds, fails for another reason than an
-// unavailable store, or ctx is done. A quota is such a reason (see errQuota).
-func persist(ctx context.Context, f func() error) error {
-	pause := lock.NewPause()
-	for {
-		err := f()
-		if err == nil || !errors.Is(err, lock.ErrUnavailable) || errors.Is(err, errQuota) || ctx.Err() != nil {
-			return err
-		}
-		pause.Wait(ctx)
-	}
 }
