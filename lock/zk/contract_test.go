@@ -138,6 +138,20 @@ func (r *rig) first(t testing.TB, election string) (string, *zk.Stat) {
 // next renewal). So it hears nothing meanwhile.
 func (r *rig) endSession(t testing.TB, id int64) {
 	t.Helper()
+	r.cables.mu.Lock()
+	defer r.cables.mu.Unlock()
+	for _, p := range r.cables.all {
+		p.Hold()
+		defer p.Resume()
+	}
+	if err := r.tryToEnd(id); err != nil {
+		t.Fatalf("end session %x: %v", id, err)
+	}
+}
+
+// tryToEnd returns errExpired of a session that has ended.
+func (r *rig) tryToEnd(id int64) error {
+	r.Helper()
 	const superSecret = 0xB3415C00
 	h := hello{seen: new(atomic.Int64), timeout: testTTL, session: id}
 	seed := (uint64(id^superSecret) ^ 0x5DEECE66D) & (1<<48 - 1)
@@ -147,18 +161,10 @@ func (r *rig) endSession(t testing.TB, id int64) {
 	}
 	settings, err := Resolve(r.settings(r.zoo.Endpoints()...))
 	r.must(err)
-	r.cables.mu.Lock()
-	defer r.cables.mu.Unlock()
-	for _, p := range r.cables.all {
-		p.Hold()
-		defer p.Resume()
-	}
 	c, err := newDialer(settings).dial(r.Context(), settings.URL.Hosts[0], nil, h)
 	if err != nil {
-		t.Fatalf("end session %x: %v", id, err)
+		return err
 	}
 	defer c.Close(false)
-	if err := c.endSession(r.Context()); err != nil {
-		t.Fatal(err)
-	}
+	return c.endSession(r.Context())
 }

@@ -212,3 +212,32 @@ func TestElectionDeleted(t *testing.T) {
 	b.Release()
 	r.start(s, "c").Wins(prompt)
 }
+
+// Whoever ends a session takes it to a connection of his own first, and its owner
+// takes it back at once. However the two meet, the owner knows of the end before the
+// next holder has settled, also with a lease whose requests may take longer.
+func TestSessionEndedInPassing(t *testing.T) {
+	const ttl = 40 * time.Second
+	r := fast(t)
+	settings := r.settings()
+	var err error
+	settings.DefaultTimeout, err = lock.NewRelayedTiming(ttl, 0)
+	r.must(err)
+	s := r.openWith(settings)
+	var longest time.Duration
+	for range 60 {
+		a := r.startWith(s, lock.Candidate{ID: "a", TTL: ttl})
+		a.Wins(patient)
+		ended := time.Now()
+		for err := r.tryToEnd(a.session().id); err != nil && !errors.Is(err, errExpired); err = r.tryToEnd(a.session().id) {
+			ended = time.Now()
+		}
+		within(t, "the loss", patient, a.Lease.Lost())
+		longest = max(longest, time.Since(ended))
+		a.Release()
+	}
+	t.Logf("known after %v at most", longest)
+	if longest > lock.SettleTime*3/4 {
+		t.Errorf("known only after %v, the next holder settles for %v", longest, lock.SettleTime)
+	}
+}

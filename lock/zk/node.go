@@ -86,12 +86,21 @@ func (x *session) create(ctx context.Context, c *conn) (*place, error) {
 	return &p, nil
 }
 
+// hearing is how long the own node's watch may take to be set before its connection
+// is given up, for the first time; after that twice as long each time. A session that
+// is ended by hand while it moves to another connection can leave that one open, on
+// which a server then drops every request without a word (seen on 3.8): the loss is
+// to be known before the next holder has settled. Whoever dials again is told.
+const hearing = lock.SettleTime / 4
+
 // guard follows the own node until it is gone.
 func (x *session) guard() {
-	pause := lock.NewPause()
+	pause, patience := lock.NewPause(), hearing
 	for x.ctx.Err() == nil {
 		var gone watched
 		err := x.do(x.ctx, func(ctx context.Context, c *conn) error {
+			ctx, cancel := context.WithTimeout(ctx, patience)
+			defer cancel()
 			n, w, err := c.watchGone(ctx, x.own.Load().path)
 			if err != nil {
 				return err
@@ -107,10 +116,11 @@ func (x *session) guard() {
 			return
 		}
 		if err != nil {
+			patience *= 2
 			pause.Wait(x.ctx)
 			continue
 		}
-		pause = lock.NewPause()
+		pause, patience = lock.NewPause(), hearing
 		select {
 		case <-gone: // or the connection is: look again
 		case <-x.ctx.Done():
