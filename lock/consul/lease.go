@@ -96,6 +96,7 @@ func (e *lease) Release(ctx context.Context) error {
 		return fmt.Errorf("release: %w", err)
 	}
 	e.released = true
+	e.l.store.records.Delete(e.l.keys.record()) // whatever stands there, it is over
 	e.Lose(lock.ErrReleased)
 	// Only now: the end of a session that holds a key delays the next one.
 	e.l.store.destroySoon(e.x.id)

@@ -89,6 +89,7 @@ func (e *lease) Release(ctx context.Context) error {
 		return fmt.Errorf("release: %w", err)
 	}
 	e.released = true
+	e.l.store.records.Delete(e.l.keys.record()) // whatever stands there, it is over
 	e.Lose(lock.ErrReleased)
 	e.l.store.revokeSoon(e.x.id)
 	return nil
