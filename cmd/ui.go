@@ -41,11 +41,11 @@ leaderrun check [flags] tries the settings out and says what it found.`
 
 // usage has the help line of each flag.
 var usage = map[string]string{
-	"store":              "where candidates meet: file:, file:///DIR, etcd:, etcd://HOST:PORT,.../PREFIX (required)",
+	"store":              "where candidates meet: file:, etcd:, consul: or zk:, or such as etcd://HOST:PORT,.../PREFIX (required)",
 	"name":               "the election (required)",
 	"id":                 "this candidate's name for people (default HOST/PID)",
 	"ttl":                "the lease: how long the loss of a host leaves nobody leading",
-	"loss-grace":         "while renewals fail: send the stop signal this long before the deadline (default a third of --ttl, at most 5s)",
+	"loss-grace":         "while renewals fail: send the stop signal this long before the deadline (default a third of --ttl, at most 5s and what the lease leaves)",
 	"wait":               "give up campaigning after this time (default never)",
 	"try":                "do not wait: one attempt",
 	"conflict-exit-code": "exit status when not elected in that time",
