@@ -144,11 +144,11 @@ func (a *campaign) compete(ctx context.Context) (*lease, error) {
 		return nil, err
 	}
 	a.x.data = holder
-	err = lock.Persist(ctx, a.x.enqueue)
+	err = persist(ctx, a.x.enqueue)
 	if err != nil {
 		return nil, fmt.Errorf("enter the queue: %w", err)
 	}
-	if err := lock.Persist(ctx, a.look); err != nil {
+	if err := persist(ctx, a.look); err != nil {
 		return nil, err
 	}
 	if a.c.Try && a.v.pred != nil {

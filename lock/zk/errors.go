@@ -25,6 +25,23 @@ const (
 // trying without a word tells nobody.
 var errQuota = errors.New("the quota below the prefix in --store is used up (listquota, setquota)")
 
+// persist is lock.Persist, but for a quota that is used up.
+func persist(ctx context.Context, f func(context.Context) error) error {
+	var full error
+	err := lock.Persist(ctx, func(ctx context.Context) error {
+		err := f(ctx)
+		if errors.Is(err, errQuota) {
+			full = err
+			return nil
+		}
+		return err
+	})
+	if full != nil {
+		return full
+	}
+	return err
+}
+
 // Judge implements transport.Conn. What only the caller can judge (a node that
 // is missing or there, a version that is another) is passed on as it is.
 func (c *conn) Judge(ctx context.Context, err error) transport.Verdict {

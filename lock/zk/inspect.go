@@ -185,7 +185,7 @@ func (t *trial) forget() error {
 	defer cancel()
 	err := t.x.close(ctx)
 	for _, path := range t.missing {
-		gone := lock.Persist(ctx, func(ctx context.Context) error {
+		gone := persist(ctx, func(ctx context.Context) error {
 			return t.store.request(ctx, func(ctx context.Context, c *conn) error {
 				_, err := c.multi(ctx, remove(path))
 				return err

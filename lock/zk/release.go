@@ -22,7 +22,7 @@ type tenure struct {
 // is. It tries until ctx is done, and may be called again. The session is left.
 func (s *Store) giveBack(ctx context.Context, p *pool, k keys, t tenure) error {
 	var broken error // a record that nobody can read does not keep us in the queue
-	err := lock.Persist(ctx, func(ctx context.Context) error {
+	err := persist(ctx, func(ctx context.Context) error {
 		return s.do(ctx, p, func(ctx context.Context, c *conn) error {
 			for {
 				var err error

@@ -155,7 +155,7 @@ func (x *session) close(ctx context.Context) error {
 	x.ending.Store(true)
 	defer x.end()
 	x.stop()
-	return lock.Persist(ctx, func(ctx context.Context) error {
+	return persist(ctx, func(ctx context.Context) error {
 		err := x.do(ctx, func(ctx context.Context, c *conn) error { return c.endSession(ctx) })
 		if errors.Is(err, lock.ErrLost) {
 			return nil
