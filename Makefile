@@ -18,10 +18,10 @@ GOLANGCI_VERSION := v2.15.0
 GOLANGCI := .cache/bin/golangci-lint-$(GOLANGCI_VERSION)
 # The tests on the binary gain nothing from the detector, which sees one process;
 # the servers' own hold nothing that is shipped.
-RACE = $$(go list ./... | grep -v -e /e2e -e /scripts)
-# Nor do those that mostly wait for a server and measure for how long: the detector
-# makes everything slow.
-RACESKIP := ^Test(DroppedPackets|HeldConnection|ShortOutage|LongOutage|Expiry|NaturalExpiry|Restart|Members|Agent.*|ServerIsTakenAway|ClusterLosesItsLeader|ClusterLeaderCutOff|FrozenThenIsolated|IsolatedServer)$$
+RACE = $$(go list ./... | grep -v -e /e2e -e /scripts -e /lock/consul -e /lock/zk)
+# Nor do those of Consul and ZooKeeper that mostly wait for a server and measure for
+# how long: the detector makes everything slow.
+RACESKIP := ^Test(DroppedPackets|HeldConnection|ShortOutage|LongOutage|Expiry|Restart|Members|Agent.*|ServerIsTakenAway|ClusterLosesItsLeader|ClusterLeaderCutOff|FrozenThenIsolated|IsolatedServer)$$
 
 .PHONY: help
 help: ## this list
@@ -44,7 +44,8 @@ test: install-tools ## every test, on real stores
 .PHONY: race
 race: install-tools ## the tests of the packages under the race detector
 	@scripts/packages gcc=gcc gcc=libc6-dev
-	CGO_ENABLED=1 go test -race $(TESTFLAGS) -skip '$(RACESKIP)' $(RACE)
+	CGO_ENABLED=1 go test -race $(TESTFLAGS) $(RACE)
+	CGO_ENABLED=1 go test -race $(TESTFLAGS) -skip '$(RACESKIP)' ./lock/consul ./lock/zk
 
 .PHONY: bench
 bench: build install-tools ## handover, takeover, memory, beside etcdctl lock and flock
