@@ -15,10 +15,10 @@ import (
 )
 
 // guardMain is the hidden command that leaderrun starts itself with:
-// guard CONTROL REPORTS HELD -- COMMAND [ARG...], the first three being
+// guard CONTROL REPORTS HELD CGROUP -- COMMAND [ARG...], the first three being
 // descriptors.
 func guardMain(args []string) int {
-	if len(args) < 5 || args[3] != "--" {
+	if len(args) < 6 || args[4] != "--" {
 		fmt.Fprintln(os.Stderr, "leaderrun: guard is started by leaderrun itself")
 		return exitUsage
 	}
@@ -30,7 +30,16 @@ func guardMain(args []string) int {
 			return exitUsage
 		}
 	}
-	return guard.Serve(fds[0], fds[1], fds[2], args[4:])
+	return guard.Serve(fds[0], fds[1], fds[2], args[3], args[5:])
+}
+
+// sentinelMain is the hidden command that stands beside a guard: sentinel CGROUP.
+func sentinelMain(args []string) int {
+	if len(args) != 1 {
+		fmt.Fprintln(os.Stderr, "leaderrun: sentinel is started by leaderrun itself")
+		return exitUsage
+	}
+	return guard.Watch(args[0])
 }
 
 // stopSignal is the flag --stop-signal: TERM, SIGTERM or 15.

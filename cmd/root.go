@@ -30,6 +30,8 @@ func Main(args []string) int {
 		switch args[1] {
 		case guard.GuardCommand:
 			return guardMain(args[2:])
+		case guard.SentinelCommand:
+			return sentinelMain(args[2:])
 		case guard.ReleaseCommand:
 			return releaseMain(args[2:])
 		}

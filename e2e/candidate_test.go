@@ -155,6 +155,9 @@ func (c *candidate) destroy(t testing.TB) {
 	}
 	if len(pids) > 0 {
 		for _, p := range childrenOf(t, c.pid) {
+			if isSentinel(p) {
+				continue // removes the cgroup, and ends
+			}
 			// Guards first: one that is left alone gives back what it can, which
 			// would be in the way of removing the store.
 			pids = slices.Insert(pids, 0, p.pid)

@@ -88,6 +88,8 @@ func isGuard(p proc) bool {
 	return isLeaderrun(p) && strings.Contains(strings.Join(p.args[:min(2, len(p.args))], " "), "guard")
 }
 
+func isSentinel(p proc) bool { return isLeaderrun(p) && len(p.args) > 1 && p.args[1] == "sentinel" }
+
 func isLeaderrun(p proc) bool {
 	return strings.Contains(p.args[0], "leaderrun") || strings.HasPrefix(p.args[0], "/proc/")
 }

@@ -29,7 +29,9 @@ func TestMain(m *testing.M) {
 		switch os.Args[1] {
 		case guard.GuardCommand:
 			fd := func(i int) int { n, _ := strconv.Atoi(os.Args[i]); return n }
-			os.Exit(guard.Serve(fd(2), fd(3), fd(4), os.Args[6:]))
+			os.Exit(guard.Serve(fd(2), fd(3), fd(4), os.Args[5], os.Args[7:]))
+		case guard.SentinelCommand:
+			os.Exit(guard.Watch(os.Args[2]))
 		case guard.ReleaseCommand: // the ticket names a file to make
 			name, _ := io.ReadAll(os.Stdin)
 			_ = os.WriteFile(string(name), []byte("given back"), 0o600)

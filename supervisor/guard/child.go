@@ -64,14 +64,11 @@ func (s *server) start(env []string) error {
 	if shared {
 		attr.Sys.Pgid = s.spec.Group
 	}
-	if bootclock.Now() >= s.deadline {
-		return syscall.ETIME
-	}
 	path := string(s.spec.Path)
-	pid, err := syscall.ForkExec(path, s.argv, attr)
+	pid, err := s.fork(path, s.argv, attr)
 	if errors.Is(err, syscall.ENOEXEC) { // a script without #!, as execvp(3) runs it
 		argv := slices.Concat([]string{"/bin/sh", path}, s.argv[1:])
-		pid, err = syscall.ForkExec("/bin/sh", argv, attr)
+		pid, err = s.fork("/bin/sh", argv, attr)
 	}
 	if err != nil {
 		return err
@@ -87,6 +84,24 @@ func (s *server) start(env []string) error {
 		s.signal(sig)
 	}
 	return nil
+}
+
+// fork starts a program in the tree's cgroup or, where that is refused, outside.
+// Whether the fork or the exec failed cannot be told apart; what cannot be
+// executed fails twice.
+func (s *server) fork(path string, argv []string, attr *syscall.ProcAttr) (pid int, err error) {
+	for range 2 {
+		if bootclock.Now() >= s.deadline {
+			return 0, syscall.ETIME
+		}
+		inside := s.cgroup.enter(attr.Sys)
+		pid, err = syscall.ForkExec(path, argv, attr)
+		if err == nil || !inside || errors.Is(err, syscall.ENOEXEC) {
+			break
+		}
+		s.cgroup = nil
+	}
+	return pid, err
 }
 
 // watch returns why the tree has to die.
@@ -147,7 +162,8 @@ func (s *server) lookAtChildren() (cause string) {
 }
 
 // kill ends the tree and returns when no child is left. No child means no
-// descendant: an orphan becomes our child before its parent can be reaped.
+// descendant: an orphan becomes our child before its parent can be reaped. With
+// a cgroup one pass kills all, but for what root moved out of it.
 func (s *server) kill() {
 	told := false
 	for pass := 0; ; pass++ {
@@ -157,6 +173,7 @@ func (s *server) kill() {
 				_ = syscall.Kill(-s.group, syscall.SIGKILL) // before its leader is reaped the group cannot be another's
 			}
 		}
+		s.cgroup.end()
 		// Only now may the deadline's timer go: from here on it ends a guard that
 		// is stopped while it kills, and the supervisor ends what is left.
 		_ = s.death.set(bootclock.Now().Add(killWatchdog))

@@ -11,10 +11,16 @@
 // [selfKillSlack] later, and Run the rest. If this process is gone, the guard
 // kills the tree at once and gives the lock back with its ticket.
 //
-// What it does not: with both processes frozen or killed together only the
-// direct child dies, by its parent-death signal, and not if it executed a
-// set-user-ID program. A process that cannot be killed is waited for without
-// end. On macOS there is neither subreaper nor parent-death signal: what
+// Where a cgroup v2 below this process's own may be made, the tree lives in it
+// and dies by one write, whatever it forks and whichever user it has become; a
+// third process, the sentinel, does that when guard and this process are frozen
+// or killed together.
+//
+// What it does not: without a cgroup, and with both frozen or killed together,
+// only the direct child dies, by its parent-death signal, and not if it changed
+// its user or executed a set-user-ID program. What is frozen with the sentinel,
+// by its cgroup, dies with the thaw. A process that cannot be killed is waited
+// for without end. On macOS there is neither subreaper nor parent-death signal: what
 // leaves the child's process group can be missed, and a guard that is killed
 // leaves the child to this process.
 //
@@ -34,11 +40,12 @@ import (
 	"leaderrun/lock/bootclock"
 )
 
-// Names of the hidden commands that start this program as a guard and as what
-// gives a ticket back.
+// Names of the hidden commands that start this program as a guard, as its
+// sentinel and as what gives a ticket back.
 const (
-	GuardCommand   = "guard"
-	ReleaseCommand = "release"
+	GuardCommand    = "guard"
+	SentinelCommand = "sentinel"
+	ReleaseCommand  = "release"
 )
 
 // reportWithin is how long a guard may take to report its tree dead once the
@@ -96,15 +103,19 @@ func (r Result) ExitCode() int {
 
 // A Guard is a guard process that waits to run a command once.
 type Guard struct {
-	spec    Spec
-	pid     int
-	start   uint64
-	control *os.File // orders to it
-	reports chan report
-	mark    string // of the tenure, see MarkVariable
-	child   int    // pid, and process group unless that is shared
-	shared  atomic.Bool
-	reaped  sync.Once
+	spec     Spec
+	pid      int
+	start    uint64
+	control  *os.File // orders to it
+	reports  chan report
+	cgroup   *cgroup
+	sentinel *sentinel
+	mark     string // of the tenure, see MarkVariable
+	child    int    // pid, and process group unless that is shared
+	shared   atomic.Bool
+	ended    sync.Once // the guard
+	reaped   atomic.Bool
+	cleared  sync.Once // what stood beside it
 }
 
 // Start starts a guard that holds the ticket from then on: if this process
@@ -201,15 +212,16 @@ func (r report) result() Result {
 // bury ends a guard that is dead or does not answer, and then what it leaves:
 // its orphans become our children before it can be reaped, not before.
 func (g *Guard) bury() Result {
-	g.Dismiss()
+	g.end()
 	told := false
 	for pass, clean := 1, 0; clean < 2; pass++ {
+		g.cgroup.end()
 		reaping.Lock()
 		found, denied, err := killBelow(g.foreign)
 		reapChildren(found)
 		reaping.Unlock()
 		clean++ // a listing can miss one child while another ends
-		if err != nil || len(found) > 0 {
+		if err != nil || len(found) > 0 || g.cgroup.populated() {
 			clean = 0
 		}
 		if denied != nil && !told && g.spec.Unkillable != nil {
@@ -221,6 +233,7 @@ func (g *Guard) bury() Result {
 	if g.child != 0 && !g.shared.Load() {
 		returnTerminal(g.child, syscall.Getpgrp())
 	}
+	g.clear()
 	return Result{Cause: GuardDied, Status: syscall.WaitStatus(syscall.SIGKILL)}
 }
 
@@ -235,22 +248,43 @@ func reapChildren(found []process) {
 // Dismiss ends a guard that has nothing to guard: its tree is dead or was
 // never started, and its ticket is given back.
 func (g *Guard) Dismiss() {
-	_ = syscall.Kill(g.pid, syscall.SIGKILL) // not reaped: the pid is its own
-	g.wait()
+	g.end()
+	g.clear()
 }
 
 // Abandon leaves the guard to give the ticket back and end by itself.
 func (g *Guard) Abandon() {
 	_ = g.control.Close()
-	go g.wait()
+	go func() {
+		g.wait()
+		g.clear()
+	}()
+}
+
+// end kills the guard; once it was reaped, its pid may be another's.
+func (g *Guard) end() {
+	if g.reaped.Load() {
+		return
+	}
+	_ = syscall.Kill(g.pid, syscall.SIGKILL)
+	g.wait()
 }
 
 func (g *Guard) wait() {
-	g.reaped.Do(func() {
+	g.ended.Do(func() {
 		for err := error(syscall.EINTR); errors.Is(err, syscall.EINTR); {
 			_, err = syscall.Wait4(g.pid, nil, 0, nil)
 		}
+		g.reaped.Store(true)
 		forget(g.pid)
 		_ = g.control.Close()
+	})
+}
+
+// clear takes away what was there for the tree, which is dead.
+func (g *Guard) clear() {
+	g.cleared.Do(func() {
+		g.sentinel.end()
+		g.cgroup.remove()
 	})
 }

@@ -23,7 +23,9 @@ func TestMain(m *testing.M) {
 		switch os.Args[1] {
 		case GuardCommand:
 			fd := func(i int) int { n, _ := strconv.Atoi(os.Args[i]); return n }
-			os.Exit(Serve(fd(2), fd(3), fd(4), os.Args[6:]))
+			os.Exit(Serve(fd(2), fd(3), fd(4), os.Args[5], os.Args[7:]))
+		case SentinelCommand:
+			os.Exit(Watch(os.Args[2]))
 		case ReleaseCommand: // the ticket names a file to make
 			ticket, _ := io.ReadAll(os.Stdin)
 			_ = os.WriteFile(string(ticket), []byte(strings.Join(os.Args[2:], " ")), 0o600)

@@ -17,10 +17,13 @@ var family struct {
 	ready  bool
 	atExec map[int]uint64 // children that were there before the first guard, with start times
 	guards map[int]bool   // that are not reaped
+	// sentinels likewise. They are of no tree, and reaped with the strangers.
+	sentinels map[int]bool
 }
 
 // launch starts the guard process: this program again, in a process group of
-// its own, with the pipes and the lock's descriptor at free numbers.
+// its own, with the pipes and the lock's descriptor at free numbers; and, where
+// the tree gets a cgroup, the sentinel beside it.
 func launch(s Spec) (*Guard, error) {
 	exe := selfExe()
 	controlR, controlW, err := os.Pipe()
@@ -41,20 +44,28 @@ func launch(s Spec) (*Guard, error) {
 		held = itoa(s.Held.Fd())
 		ours = append(ours, s.Held)
 	}
-	argv := append([]string{"leaderrun", GuardCommand, itoa(controlR.Fd()), itoa(reportsW.Fd()), held, "--"}, s.Argv...)
+	group := makeCgroup()
+	argv := append([]string{"leaderrun", GuardCommand, itoa(controlR.Fd()), itoa(reportsW.Fd()), held, group.name(), "--"}, s.Argv...)
 
 	family.Lock()
 	defer family.Unlock()
 	if err = prepareFamily(); err == nil {
 		var pid int
+		pidfd := -1
 		pid, err = syscall.ForkExec(exe, argv, &syscall.ProcAttr{
-			Env: os.Environ(), Files: inherited(ours...), Sys: &syscall.SysProcAttr{Setpgid: true},
+			Env: os.Environ(), Files: inherited(ours...), Sys: guardAttr(&pidfd),
 		})
 		if err == nil {
 			family.guards[pid] = true
-			return newGuard(s, pid, controlW, reportsR), nil
+			g := newGuard(s, pid, controlW, reportsR)
+			g.cgroup, g.sentinel = group, startSentinel(pidfd, group)
+			if pidfd >= 0 {
+				_ = syscall.Close(pidfd)
+			}
+			return g, nil
 		}
 	}
+	group.remove()
 	_ = controlW.Close()
 	_ = reportsR.Close()
 	return nil, err
@@ -79,7 +90,7 @@ func prepareFamily() error {
 	if family.ready {
 		return nil
 	}
-	family.atExec, family.guards = make(map[int]uint64), make(map[int]bool)
+	family.atExec, family.guards, family.sentinels = make(map[int]uint64), make(map[int]bool), make(map[int]bool)
 	if err := becomeSubreaper(); err != nil {
 		return err
 	}
@@ -107,6 +118,7 @@ func reapStrangers() {
 	for range died {
 		reaping.Lock()
 		for pid := waitable(); pid != 0 && !isGuard(pid); pid = waitable() {
+			forgetSentinel(pid) // before its pid can be another's
 			_, _ = syscall.Wait4(pid, nil, syscall.WNOHANG, nil)
 		}
 		reaping.Unlock()
@@ -125,18 +137,24 @@ func forget(pid int) {
 	delete(family.guards, pid)
 }
 
-// foreign reports whether a process below us is not of this guard's tree:
-// there before the first guard, older than this guard, or another guard. If
+func forgetSentinel(pid int) {
+	family.Lock()
+	defer family.Unlock()
+	delete(family.sentinels, pid)
+}
+
+// foreign reports whether a process below us is not of this guard's tree: there
+// before the first guard, older than this guard, another guard or a sentinel. If
 // there were children at exec, their orphans come to us too; what is not marked
 // as this tenure's is then taken for one of those.
 func (g *Guard) foreign(p process) bool {
 	family.Lock()
 	start, atExec := family.atExec[p.pid]
 	others := len(family.atExec) > 0
-	guard := family.guards[p.pid]
+	ours := family.guards[p.pid] || family.sentinels[p.pid]
 	family.Unlock()
 	switch {
-	case guard, atExec && (p.start == 0 || start == p.start):
+	case ours, atExec && (p.start == 0 || start == p.start):
 		return true
 	case p.start != 0 && p.start < g.start:
 		return true

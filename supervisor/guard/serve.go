@@ -39,6 +39,7 @@ type server struct {
 	spec    wireSpec
 	reports *os.File
 	held    *os.File // the lock's descriptor, kept open, or nil
+	cgroup  *cgroup  // the tree's
 
 	orders  chan order
 	gone    chan struct{} // closed at the end of the pipe: no supervisor
@@ -57,15 +58,15 @@ type server struct {
 
 // Serve is the guard process: it obeys the orders that come through the
 // descriptor control and returns the process's exit status. held is the
-// descriptor of the lock, or -1.
-func Serve(control, reports, held int, argv []string) int {
+// descriptor of the lock, or -1; cgroup the tree's directory, or "".
+func Serve(control, reports, held int, cgroup string, argv []string) int {
 	// The parent-death signal belongs to the thread that forks; it must live
 	// as long as the child.
 	runtime.LockOSThread()
 	s := &server{
 		argv:   argv,
 		orders: make(chan order, 16), gone: make(chan struct{}), sigchld: make(chan os.Signal, 1),
-		reports: adopt(reports, "reports"),
+		reports: adopt(reports, "reports"), cgroup: joinCgroup(cgroup),
 	}
 	if held >= 0 {
 		s.held = adopt(held, "lock")

@@ -29,6 +29,8 @@ func nameProcess(string) {}
 // Supported returns an error if this host lacks what the guard stands on.
 func Supported() error { return nil }
 
+func guardAttr(*int) *syscall.SysProcAttr { return &syscall.SysProcAttr{Setpgid: true} }
+
 func childAttr() *syscall.SysProcAttr { return &syscall.SysProcAttr{Setpgid: true} }
 
 // deathTimer stands in for the kernel's timer, which macOS does not have: it

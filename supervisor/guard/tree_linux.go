@@ -43,6 +43,11 @@ func Supported() error {
 	return nil
 }
 
+// guardAttr are a guard's: a group of its own, and a descriptor that names it.
+func guardAttr(pidfd *int) *syscall.SysProcAttr {
+	return &syscall.SysProcAttr{Setpgid: true, PidFD: pidfd}
+}
+
 // childAttr are the child's: a group of its own, and death with its parent.
 // The parent-death signal comes when the *thread* that forked ends (prctl(2)),
 // so only a goroutine locked to a thread that lives on may use it.

@@ -1,0 +1,190 @@
+package guard
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"leaderrun/scripts/servers"
+)
+
+func TestFindCgroup(t *testing.T) {
+	const hybrid = "6:freezer:/\n1:name=systemd:/x\n"
+	for _, c := range []struct{ in, mounts, want string }{
+		{"0::/a.slice/b\n", "41 31 0:38 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n", "/sys/fs/cgroup/a.slice/b"},
+		{hybrid + "0::/\n", "33 31 0:30 / /sys/fs/cgroup/cpu rw - cgroup cgroup rw,cpu\n41 31 0:38 / /sys/fs/cgroup/unified rw,relatime shared:9 - cgroup2 cgroup2 rw\n", "/sys/fs/cgroup/unified"},
+		{"0::/docker/1f\n", "41 31 0:38 /docker/1f /sys/fs/cgroup ro - cgroup2 cgroup rw\n", "/sys/fs/cgroup"},
+		{"0::/docker/1f/x\n", "41 31 0:38 /docker/1f /mnt/a\\040b rw - cgroup2 cgroup rw\n", "/mnt/a b/x"},
+		{"0::/docker/1f\n", "41 31 0:38 /docker/1 /sys/fs/cgroup rw - cgroup2 cgroup rw\n", ""},
+		{"0::/../host\n", "41 31 0:38 / /sys/fs/cgroup rw - cgroup2 cgroup rw\n", ""},
+		{hybrid, "41 31 0:38 / /sys/fs/cgroup rw - cgroup2 cgroup rw\n", ""},
+		{"0::/\n", "33 31 0:30 / /sys/fs/cgroup rw - tmpfs tmpfs rw\n", ""},
+	} {
+		if got := findCgroup(c.in, c.mounts); got != c.want {
+			t.Errorf("%q in %q: %q, want %q", c.in, c.mounts, got, c.want)
+		}
+	}
+}
+
+// needCgroup skips the test, or where servers.RequireEnv names cgroup fails it,
+// unless one may be made here.
+func needCgroup(t *testing.T) {
+	t.Helper()
+	if c := makeCgroup(); c != nil {
+		c.remove()
+		return
+	}
+	if slices.Contains(strings.Split(os.Getenv(servers.RequireEnv), ","), "cgroup") {
+		t.Fatalf("%s names cgroup: no cgroup v2 may be made here", servers.RequireEnv)
+	}
+	t.Skip("no cgroup v2 may be made here")
+}
+
+// cgroupOf is the directory of a process's cgroup.
+func cgroupOf(t *testing.T, pid int) string {
+	t.Helper()
+	in, err := os.ReadFile(fmt.Sprintf("/proc/%d/cgroup", pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	mounts, err := os.ReadFile("/proc/self/mountinfo")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return findCgroup(string(in), string(mounts))
+}
+
+// The whole tree is in a cgroup of its own, below ours, which goes with it; so do
+// cgroups that the tree made.
+func TestTreeHasItsOwnCgroup(t *testing.T) {
+	needCgroup(t)
+	argv, pids := tree(t)
+	g := start(t, argv)
+	tenure := lasting(time.Second)
+	done := background(t.Context(), g, tenure)
+	found := pids()
+	group := cgroupOf(t, found[0])
+	for _, pid := range found {
+		if in := cgroupOf(t, pid); in != group || filepath.Dir(in) != cgroupOf(t, os.Getpid()) {
+			t.Errorf("pid %d is in %s, its parent in %s", pid, in, group)
+		}
+	}
+	if in := cgroupOf(t, g.pid); in == group {
+		t.Error("the guard is in the tree's cgroup")
+	}
+	inner := filepath.Join(group, "inner")
+	if err := os.Mkdir(inner, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(inner, "cgroup.procs"), []byte(strconv.Itoa(found[2])), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if res := <-done; res.Cause != Deadline {
+		t.Errorf("result %+v", res)
+	}
+	mustBeDead(t, found)
+	g.Dismiss()
+	if _, err := os.Stat(group); err == nil {
+		t.Errorf("%s was left", group)
+	}
+}
+
+// What root moved out of the cgroup is of the tree all the same, whoever kills it.
+func TestMovedOutOfTheCgroup(t *testing.T) {
+	needCgroup(t)
+	for _, guardDies := range []bool{false, true} {
+		argv, pids := tree(t)
+		g := start(t, argv)
+		tenure := lasting(time.Second)
+		done := background(t.Context(), g, tenure)
+		found := pids()
+		for _, pid := range found[1:] {
+			out := filepath.Join(cgroupOf(t, os.Getpid()), "cgroup.procs")
+			if err := os.WriteFile(out, []byte(strconv.Itoa(pid)), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if guardDies {
+			_ = syscall.Kill(g.pid, syscall.SIGKILL)
+		}
+		<-done
+		mustBeDead(t, found)
+	}
+}
+
+// Supervisor and guard are killed together: the kernel kills the child, the
+// sentinel the rest, removes the cgroup and ends.
+func TestBothKilledAtOnce(t *testing.T) {
+	needCgroup(t)
+	for range 10 {
+		argv, pids := tree(t)
+		supervisor := exec.Command("/proc/self/exe", "supervise", argv[2], filepath.Join(t.TempDir(), "given-back"))
+		if err := supervisor.Start(); err != nil {
+			t.Fatal(err)
+		}
+		found := pids()
+		group := cgroupOf(t, found[0])
+		beside, err := below(supervisor.Process.Pid)
+		if err != nil || len(beside) != 2 {
+			t.Fatalf("beside the supervisor: %v, %v; want guard and sentinel", beside, err)
+		}
+		guard := beside[slices.IndexFunc(beside, func(p process) bool { return hasChild(t, p.pid) })]
+		_ = syscall.Kill(supervisor.Process.Pid, syscall.SIGKILL)
+		_ = syscall.Kill(guard.pid, syscall.SIGKILL)
+		began := time.Now()
+		_ = supervisor.Wait()
+		waitFor(t, "the end of the tree", func() bool { return len(alive(found)) == 0 })
+		t.Logf("the tree was dead after %v", time.Since(began))
+		waitFor(t, "the end of the sentinel", func() bool { return len(alive([]int{beside[0].pid, beside[1].pid})) == 0 })
+		if _, err := os.Stat(group); err == nil {
+			t.Errorf("%s was left", group)
+		}
+	}
+}
+
+func hasChild(t *testing.T, pid int) bool {
+	t.Helper()
+	children, err := below(pid)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return len(children) > 0
+}
+
+// Supervisor, guard and sentinel are killed: who next makes a cgroup there ends
+// what lives in theirs, and touches none that is in use.
+func TestAbandonedCgroup(t *testing.T) {
+	needCgroup(t)
+	argv, pids := tree(t)
+	supervisor := exec.Command("/proc/self/exe", "supervise", argv[2], filepath.Join(t.TempDir(), "given-back"))
+	if err := supervisor.Start(); err != nil {
+		t.Fatal(err)
+	}
+	found := pids()
+	group := cgroupOf(t, found[0])
+	beside, err := below(supervisor.Process.Pid)
+	if err != nil {
+		t.Fatal(err)
+	}
+	inUse := start(t, []string{"/bin/true"})
+	for _, p := range append(beside, process{pid: supervisor.Process.Pid}) {
+		_ = syscall.Kill(p.pid, syscall.SIGKILL)
+	}
+	_ = supervisor.Wait()
+	waitFor(t, "the abandoned cgroup to go", func() bool {
+		makeCgroup().remove()
+		_, err := os.Stat(group)
+		return err != nil
+	})
+	mustBeDead(t, found)
+	if _, err := os.Stat(inUse.cgroup.path); err != nil {
+		t.Error(err)
+	}
+}

@@ -1,0 +1,98 @@
+package guard
+
+import (
+	"errors"
+	"os"
+	"strconv"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// A sentinel is a third process, as good as nothing, that waits for the guard's
+// death and then ends what is left in the tree's cgroup: when supervisor and
+// guard are killed in one call, or the guard by its own timer while the
+// supervisor is frozen too, nobody else is there to do it. Without a cgroup it
+// could do nothing, and there is none.
+type sentinel struct{ pidfd int }
+
+// watched is the descriptor at which a sentinel finds its guard's.
+const watched = 3
+
+// startSentinel starts one for the guard with this pidfd. The caller holds
+// family. Without it the promise holds but for those two cases.
+func startSentinel(guard int, group *cgroup) *sentinel {
+	if group == nil || guard < 0 {
+		return nil
+	}
+	const closed = ^uintptr(0)
+	s := &sentinel{pidfd: -1}
+	pid, err := syscall.ForkExec(selfExe(), []string{"leaderrun", SentinelCommand, group.path}, &syscall.ProcAttr{
+		Env:   os.Environ(),
+		Files: []uintptr{closed, closed, closed, watched: uintptr(guard)},
+		// A session of its own: no terminal's signal reaches it.
+		Sys: &syscall.SysProcAttr{Setsid: true, PidFD: &s.pidfd},
+	})
+	if err != nil {
+		return nil
+	}
+	family.sentinels[pid] = true
+	return s
+}
+
+// end ends a sentinel that has nothing left to watch. Who reaps strangers reaps
+// it, too: the pidfd names it for good.
+func (s *sentinel) end() {
+	if s == nil {
+		return
+	}
+	_ = unix.PidfdSendSignal(s.pidfd, unix.SIGKILL, nil, 0)
+	waitForDeath(s.pidfd, time.Second)
+	_ = unix.Close(s.pidfd)
+}
+
+// waitForDeath waits for that of a pidfd's process; a negative limit is none.
+func waitForDeath(pidfd int, limit time.Duration) {
+	fds := []unix.PollFd{{Fd: int32(pidfd), Events: unix.POLLIN}}
+	for err := error(unix.EINTR); errors.Is(err, unix.EINTR); {
+		_, err = unix.Poll(fds, int(limit.Milliseconds()))
+	}
+}
+
+// Watch is the sentinel process; it returns the process's exit status.
+func Watch(path string) int {
+	closeInherited()
+	absorbSignals()
+	nameProcess("leaderrun-sentinel")
+	group := joinCgroup(path)
+	if group == nil {
+		return 70
+	}
+	waitForDeath(watched, -time.Second)
+	for pass := 1; ; pass++ {
+		group.end()
+		if !group.populated() {
+			break
+		}
+		<-time.After(min(time.Duration(pass)*time.Millisecond, 20*time.Millisecond))
+	}
+	group.remove()
+	return 0
+}
+
+// closeInherited lets go of the descriptors that are the user's, so that nobody
+// waits for the end of a pipe, or for a lock, that only the sentinel holds open.
+func closeInherited() {
+	open, _ := list("/proc/self/fd")
+	for _, name := range open {
+		fd, err := strconv.Atoi(name)
+		if err != nil || fd <= watched {
+			continue
+		}
+		// What Go's runtime opened is close-on-exec, and it still needs that.
+		if flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0); err == nil && flags&unix.FD_CLOEXEC == 0 {
+			_ = unix.Close(fd)
+		}
+	}
+}
