@@ -89,17 +89,19 @@ func TestStandbyGuardKilled(t *testing.T) {
 }
 
 // Supervisor and guard are SIGKILLed in one instant. The kernel kills the direct
-// child, which is all that is promised; over a network the lease must end first.
+// child, and where there is a cgroup the sentinel kills the rest; over a network
+// the lease must end first.
 func TestBothKilled(t *testing.T) {
 	eachStore(t, func(s *store) {
 		t := s.t
 		const ttl = 3 * time.Second
 		e := newElection(t, s)
-		a, b, first := e.pair(spec{ttl: ttl}, spec{ttl: ttl})
+		command, roles := e.treeRoles()
+		a, b, first := e.pair(spec{ttl: ttl, command: command}, spec{ttl: ttl, command: command}, roles...)
 		guard := a.theGuard(t)
 		fault := now()
 		kill(t, unix.SIGKILL, a.pid, guard)
-		second := e.leads(b, first)
+		second := e.leads(b, first, roles...)
 		e.diedAtOnce(first, fault)
 		e.handedOver(first, second, s.takeover(ttl))
 	})

@@ -47,8 +47,8 @@ func freeze(t testing.TB, pids ...int) instant {
 // the lease ends, whatever the child does, and the other leads. Continued, the
 // frozen one campaigns again.
 //
-// When both are frozen only the direct child is promised to die, by the guard's
-// own timer and the parent-death signal; its child is a tame one here.
+// When both are frozen the direct child dies by the guard's own timer and the
+// parent-death signal, and the rest where there is a cgroup by the sentinel.
 func TestFrozen(t *testing.T) {
 	t.Parallel()
 	const ttl = 4 * time.Second
@@ -66,7 +66,7 @@ func TestFrozen(t *testing.T) {
 				e := newElection(t, s)
 				command, roles := e.wild(), everyRole
 				if c.supervisor && c.guard {
-					command, roles = e.child(), nil
+					command, roles = e.treeRoles()
 				}
 				a, b, first := e.pair(spec{ttl: ttl, command: command}, spec{ttl: ttl, command: command}, roles...)
 				var pids []int
