@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -49,8 +50,8 @@ func newCgroup(t testing.TB) cgroup {
 	if err != nil {
 		without(t, "cgroup", err)
 	}
-	dir, err := os.MkdirTemp(own, "test-")
-	must(t, err)
+	dir := filepath.Join(own, cgroupName())
+	must(t, os.Mkdir(dir, 0o700))
 	t.Cleanup(func() {
 		waitFor(t, "the cgroups of leaderrun to be gone", patient, func() bool {
 			below, _ := filepath.Glob(filepath.Join(dir, "leaderrun-*"))
@@ -60,6 +61,10 @@ func newCgroup(t testing.TB) cgroup {
 	})
 	return cgroup(dir)
 }
+
+var cgroupsMade atomic.Int64
+
+func cgroupName() string { return fmt.Sprintf("test-%d-%d", os.Getpid(), cgroupsMade.Add(1)) }
 
 func (c cgroup) write(t testing.TB, file, value string) {
 	t.Helper()

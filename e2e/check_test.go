@@ -78,10 +78,15 @@ func (c *checked) clean() *checked {
 	return c.says("ok create allowed", "ok read allowed", "ok renew allowed", "ok delete allowed", "ok round trip ", "ok KILL at ")
 }
 
+const nobody = 65534
+
 // asNobody runs as a user whom modes stop.
 func asNobody(cmd *exec.Cmd) {
 	if os.Geteuid() == 0 {
-		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
+		if cmd.SysProcAttr == nil {
+			cmd.SysProcAttr = &syscall.SysProcAttr{}
+		}
+		cmd.SysProcAttr.Credential = &syscall.Credential{Uid: nobody, Gid: nobody}
 	}
 }
 

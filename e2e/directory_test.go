@@ -3,11 +3,9 @@
 package e2e
 
 import (
-	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 )
@@ -30,16 +28,7 @@ func (e *election) refusesDirectory(id, dir string, setup func(*exec.Cmd), words
 func TestUnwritableDirectory(t *testing.T) {
 	t.Parallel()
 	e := newElection(t, fileStore(t))
-	asNobody := func(cmd *exec.Cmd) {
-		if os.Geteuid() == 0 { // whom no mode stops
-			cmd.SysProcAttr.Credential = &syscall.Credential{Uid: 65534, Gid: 65534}
-		}
-	}
-	for path := e.dir; path != os.TempDir(); path = filepath.Dir(path) {
-		if err := os.Chmod(path, 0o755); err != nil {
-			t.Fatal(err)
-		}
-	}
+	openUp(t, e.dir)
 	e.refusesDirectory("there", e.dir, asNobody, e.dir, "permission denied")
 	e.refusesDirectory("new", filepath.Join(e.dir, "new"), asNobody, filepath.Join(e.dir, "new"), "permission denied")
 }

@@ -24,6 +24,7 @@ const (
 	renewalFailing = "renewal failing"
 	lost           = "lost"
 	childStopped   = "child stopped"
+	unkillable     = "process cannot be killed"
 	released       = "released"
 	exiting        = "exiting"
 )

@@ -126,8 +126,8 @@ type freezerV1 string
 
 func newFreezer(t testing.TB) freezerV1 {
 	t.Helper()
-	dir, err := os.MkdirTemp("/sys/fs/cgroup/freezer", "test-")
-	if err != nil {
+	dir := filepath.Join("/sys/fs/cgroup/freezer", cgroupName())
+	if err := os.Mkdir(dir, 0o700); err != nil {
 		without(t, "freezer", err)
 	}
 	t.Cleanup(func() {
