@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -24,9 +25,10 @@ import (
 //
 // A nil cgroup is none: not every host lets us make one.
 type cgroup struct {
-	path string
-	dir  int // descriptor
-	kill int // cgroup.kill, open so that nothing has to be looked up at the deadline
+	path   string
+	dir    int      // descriptor
+	file   *os.File // cgroup.kill, open so that nothing has to be looked up at the deadline
+	ending atomic.Bool
 }
 
 // makeCgroup makes one below this process's own, which leaves to whoever
@@ -55,7 +57,7 @@ func endAbandoned(base string) {
 	left, _ := filepath.Glob(filepath.Join(base, "leaderrun-*"))
 	for _, path := range left {
 		if c := openCgroup(path, unix.LOCK_EX); c != nil {
-			c.end()
+			c.kill()
 			_ = removeCgroup(path)
 			c.close()
 		}
@@ -83,7 +85,7 @@ func openCgroup(path string, lock int) *cgroup {
 		_ = unix.Close(dir)
 		return nil
 	}
-	return &cgroup{path: path, dir: dir, kill: kill}
+	return &cgroup{path: path, dir: dir, file: os.NewFile(uintptr(kill), "cgroup.kill")}
 }
 
 // ownCgroup is the directory of this process's cgroup.
@@ -150,11 +152,20 @@ func (c *cgroup) enter(attr *syscall.SysProcAttr) bool {
 	return c != nil
 }
 
-// end sends SIGKILL to all that is in it. It does not wait for a death.
+// kill sends SIGKILL to all that is in it, and does not wait for a death. It may
+// wait for whoever else on the host is about to change cgroups, which is as long
+// as the kernel lets that starve.
+func (c *cgroup) kill() { _, _ = c.file.WriteString("1") }
+
+// end does so without making anyone wait.
 func (c *cgroup) end() {
-	if c != nil {
-		_, _ = writeFD(c.kill, []byte("1"))
+	if c == nil || !c.ending.CompareAndSwap(false, true) {
+		return
 	}
+	go func() {
+		c.kill()
+		c.ending.Store(false)
+	}()
 }
 
 // populated reports whether something lives in it.
@@ -182,7 +193,7 @@ func (c *cgroup) remove() {
 }
 
 func (c *cgroup) close() {
-	_ = unix.Close(c.kill)
+	_ = c.file.Close()
 	_ = unix.Close(c.dir)
 }
 

@@ -181,6 +181,7 @@ func (s *server) kill() {
 			_ = s.death.disarm()
 			return
 		}
+		killChildren()
 		_, denied, _ := killBelow(nil)
 		if denied != nil && !told {
 			told = send(s.reports, report{Is: isUnkillable, PID: denied.pid, Errno: syscall.EPERM}) == nil

@@ -14,7 +14,14 @@
 // Where a cgroup v2 below this process's own may be made, the tree lives in it
 // and dies by one write, whatever it forks and whichever user it has become; a
 // third process, the sentinel, does that when guard and this process are frozen
-// or killed together.
+// or killed together. Elsewhere the tree is killed as it is found, over and over
+// until no child is left.
+//
+// A storm of forks is outrun by either if the guard gets to run, which root's
+// does before ordinary processes. Of a thousand that fork and live, and of fifty
+// that fork and exit, each into a new session, nothing lived 3 ms (by cgroup) or
+// 10 ms (by sweep) after the deadline, on two cores. Another user's guard is one
+// among those thousand: it was up to 1.6 s late.
 //
 // What it does not: without a cgroup, and with both frozen or killed together,
 // only the direct child dies, by its parent-death signal, and not if it changed

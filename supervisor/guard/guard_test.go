@@ -30,6 +30,8 @@ func TestMain(m *testing.M) {
 			ticket, _ := io.ReadAll(os.Stdin)
 			_ = os.WriteFile(string(ticket), []byte(strings.Join(os.Args[2:], " ")), 0o600)
 			os.Exit(0)
+		case "storm":
+			os.Exit(stormMain(os.Args[2], os.Args[3]))
 		case "headless":
 			headlessMain(os.Args[2])
 		case "supervise": // run a tree, and be killed

@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"leaderrun/lock/bootclock"
 )
 
@@ -71,7 +73,11 @@ func TestDeadlineMovesForwardOnly(t *testing.T) {
 	go func() {
 		done <- g.Run(t.Context(), nil, lasting(400*time.Millisecond), func(pid int, _ uint64) { started <- pid })
 	}()
-	<-started
+	select {
+	case <-started:
+	case res := <-done:
+		t.Fatalf("result %+v before it could be told anything", res)
+	}
 	if err := send(g.control, order{Do: doDeadline, Deadline: bootclock.Now().Add(time.Minute)}); err != nil {
 		t.Fatal(err)
 	}
@@ -109,6 +115,30 @@ func TestNotStarted(t *testing.T) {
 			t.Errorf("%s: %+v, want %v", path, res, want)
 		}
 	}
+}
+
+// The guard may run before ordinary processes, the child does not: unless somebody
+// wants it so, it is one.
+func TestChildRunsAsAnyOther(t *testing.T) {
+	g := start(t, []string{"/bin/sleep", "1000"})
+	ctx, cancel := context.WithCancel(t.Context())
+	started, done := make(chan int, 1), make(chan Result, 1)
+	go func() {
+		done <- g.Run(ctx, nil, lasting(time.Minute), func(pid int, _ uint64) { started <- pid })
+	}()
+	of := func(pid int) (s [2]int64) {
+		attr, err := unix.SchedGetAttr(pid, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return [2]int64{int64(attr.Policy), int64(attr.Nice)}
+	}
+	child, ours := of(<-started), of(0)
+	if child != ours {
+		t.Errorf("policy and nice value %v, want our own %v; the guard has %v", child, ours, of(g.pid))
+	}
+	cancel()
+	<-done
 }
 
 // execvp(3) runs a script without #! with the shell; so do env and nohup.

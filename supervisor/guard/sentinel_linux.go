@@ -65,13 +65,14 @@ func Watch(path string) int {
 	closeInherited()
 	absorbSignals()
 	nameProcess("leaderrun-sentinel")
+	hurry()
 	group := joinCgroup(path)
 	if group == nil {
 		return 70
 	}
 	waitForDeath(watched, -time.Second)
 	for pass := 1; ; pass++ {
-		group.end()
+		group.kill()
 		if !group.populated() {
 			break
 		}

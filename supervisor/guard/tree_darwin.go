@@ -26,6 +26,8 @@ func becomeSubreaper() error { return nil }
 
 func nameProcess(string) {}
 
+func hurry() {}
+
 // Supported returns an error if this host lacks what the guard stands on.
 func Supported() error { return nil }
 
@@ -96,6 +98,8 @@ func below(parent int) ([]process, error) {
 	}
 	return found, err
 }
+
+func killChildren() {}
 
 // killDeep kills a process that is not our child; macOS has no pidfd.
 func killDeep(p process) error { return syscall.Kill(p.pid, syscall.SIGKILL) }
