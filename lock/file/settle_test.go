@@ -33,10 +33,11 @@ func TestHeldRecord(t *testing.T) {
 		change  func(*store)
 		orphans bool
 		child   int
+		settles time.Duration
 	}{
-		{"same boot", func(*store) {}, true, 4711},
-		{"another boot", func(s *store) { s.boot = "another" }, false, 0},
-		{"another PID namespace", func(s *store) { s.pidNS = "pid:[1]" }, true, 0},
+		{"same boot", func(*store) {}, true, 4711, 0},
+		{"another boot", func(s *store) { s.boot = "another" }, false, 0, 0},
+		{"another PID namespace", func(s *store) { s.pidNS = "pid:[1]" }, true, 0, lock.SettleTime},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			path := t.TempDir()
@@ -45,10 +46,14 @@ func TestHeldRecord(t *testing.T) {
 			next := openAt(t, path).(*store)
 			c.change(next)
 			var ended []lock.Record
+			began := time.Now()
 			l := acquire(t, next, "job", lock.Candidate{ID: "b", Orphans: func(_ context.Context, r lock.Record) error {
 				ended = append(ended, r)
 				return nil
-			}}, prompt)
+			}}, c.settles+prompt)
+			if took := time.Since(began); took < c.settles {
+				t.Errorf("settled after %v, want %v", took, c.settles)
+			}
 			if l.Token() != token+1 {
 				t.Errorf("token %d after %d", l.Token(), token)
 			}

@@ -84,8 +84,11 @@ func (q *campaign) settle(ctx context.Context, s state) error {
 	}
 	// If it held this lock file, then no process of it is left that had the
 	// lock, and at most what both have left is to be ended. If it held another
-	// one, it may live.
-	if expired, _ := q.store.expired.Load(q.name); s.Lock != q.file.id && expired != r.Owner {
+	// one, it may live. What is left in another PID namespace, such as a
+	// container, may not be seen from here: it is dying with that namespace, in
+	// which process 1 ends after the lock is free.
+	unseen := s.Lock != q.file.id || r.Host.PIDNS != q.store.pidNS
+	if expired, _ := q.store.expired.Load(q.name); unseen && expired != r.Owner {
 		clean, err := q.awaitClean(ctx, r.Owner)
 		if clean || err != nil {
 			return err
