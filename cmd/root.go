@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"leaderrun/supervisor"
 	"leaderrun/supervisor/guard"
 )
 
@@ -26,6 +27,10 @@ func Main(args []string) int {
 	// Libraries (net/http) write their own mishaps to standard error, which is the
 	// child's, and may be full.
 	log.SetOutput(io.Discard)
+	if os.Getpid() == 1 && guard.Supported() == nil {
+		return initMain(args)
+	}
+	guard.NameStarted("leaderrun")
 	if len(args) > 1 { // hidden: leaderrun starts itself with these
 		switch args[1] {
 		case guard.GuardCommand:
@@ -50,6 +55,18 @@ func Main(args []string) int {
 		return exitStatus(err)
 	}
 	return code
+}
+
+// initMain is leaderrun as the first process of a container: leaderrun does what
+// it is called for in a child. Without what Supported asks for there can be no
+// child, and leaderrun says so itself.
+func initMain(args []string) int {
+	status, err := supervisor.Init(args)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "leaderrun:", oneLine(err))
+		return exitStatus(err)
+	}
+	return status
 }
 
 // root is the command `leaderrun [flags] -- COMMAND`.

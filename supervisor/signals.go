@@ -18,13 +18,13 @@ import (
 // catchSignals takes every signal that can be passed on, but for those that
 // were ignored when leaderrun started: they stay ignored, here and in the
 // child.
-func (r *run) catchSignals() (stop func()) {
+func catchSignals(signals chan<- os.Signal) (stop func()) {
 	for _, sig := range forwarded() {
 		if !guard.Ignored(sig) {
-			signal.Notify(r.signals, sig)
+			signal.Notify(signals, sig)
 		}
 	}
-	return func() { signal.Stop(r.signals) }
+	return func() { signal.Stop(signals) }
 }
 
 // forwarded lists the signals that are passed on. Left out: what cannot be

@@ -87,7 +87,7 @@ type run struct {
 // Run campaigns and runs the command until one of the ends.
 func Run(c Config) Outcome {
 	r := &run{Config: c, signals: make(chan os.Signal, 64), jobs: make(chan syscall.Signal, 1), pause: newPause()}
-	defer r.catchSignals()()
+	defer catchSignals(r.signals)()
 	r.Candidate.Notify = r.notice
 	r.Candidate.Enqueue = r.enqueue
 	r.Candidate.Orphans = func(ctx context.Context, rec lock.Record) error {
