@@ -114,6 +114,7 @@ func TestChildAsWithout(t *testing.T) {
 		"umask and limits": `umask 037; ulimit -n 300; ulimit -c 0; cd /usr; exec "$@"`,
 		"nice":             `exec nice -n 5 "$@"`,
 		"ignored signals":  `trap '' HUP INT TSTP TTIN TTOU; exec "$@"`,
+		"process 1":        `umask 037; trap '' HUP INT TSTP TTIN TTOU; exec ` + strings.Join(unshare, " ") + ` "$@"`,
 	} {
 		t.Run(name, func(t *testing.T) {
 			e := newElection(t, fileStore(t))

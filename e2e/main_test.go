@@ -15,6 +15,7 @@
 package e2e
 
 import (
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -78,7 +79,7 @@ func buildAndRun(m *testing.M) (int, error) {
 		return 0, err
 	}
 	status := m.Run()
-	return status, stopShared()
+	return status, errors.Join(stopShared(), removeImage())
 }
 
 // waitTogether lets more parallel tests run at once than there are processors,

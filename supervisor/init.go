@@ -26,8 +26,8 @@ type initProcess struct {
 // beside it what is asked of process 1: it passes signals on and reaps whom
 // nobody else does. It returns the child's exit status, 128+N for signal N.
 //
-// It stays for those that a killed supervisor leaves to give the lock back, and
-// for nobody else.
+// It stays for those that a supervisor which was killed, or could not release,
+// leaves behind to give the lock back, and for nobody else.
 func Init(args []string) (status int, err error) {
 	signals, died := make(chan os.Signal, 64), make(chan os.Signal, 1)
 	catchSignals(signals)

@@ -1,0 +1,155 @@
+//go:build linux
+
+package e2e
+
+import (
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// eachDockerStore is for what does not differ by the kind of server.
+func eachDockerStore(t *testing.T, run func(s *store)) {
+	t.Helper()
+	needsDocker(t)
+	t.Run("file", func(t *testing.T) { run(fileStore(t)) })
+	t.Run("etcd", func(t *testing.T) { run(shared(t, etcdKind)) })
+}
+
+// Two containers hand over by `docker stop`, which waits ten seconds before it kills:
+// also a tree that does not want to stop is dead before that, and the lock released.
+func TestDockerStop(t *testing.T) {
+	t.Parallel()
+	eachDockerStore(t, func(s *store) {
+		t := s.t
+		e := newElection(t, s)
+		a := e.inDocker(spec{id: "a", command: e.wild()})
+		first := e.leads(a.candidate, nil, everyRole...)
+		b := e.inDocker(spec{id: "b", command: e.tame("--term-exit", "7", "--daemon")})
+		b.standsBehind(t, "a", patient)
+		asked := now()
+		mustDocker(t, "stop", a.name)
+		t.Logf("docker stop took %v", now().since(asked))
+		a.exits(t, 128+9, prompt)
+		a.says(t, released, 1, patient)
+		second := e.leads(b.candidate, first)
+		e.handedOver(first, second, prompt)
+
+		mustDocker(t, "kill", "--signal", "HUP", b.name)
+		waitFor(t, "the child to get HUP", patient, func() bool { return len(e.signalsReceived()) == 1 })
+		mustDocker(t, "stop", b.name)
+		b.exits(t, 7, prompt)
+		e.childGot(second, "SIGHUP", "SIGTERM")
+	})
+}
+
+// `docker kill`: nothing of the tree lives on.
+func TestDockerKill(t *testing.T) {
+	t.Parallel()
+	eachDockerStore(t, func(s *store) {
+		t := s.t
+		const ttl = 3 * time.Second
+		e := newElection(t, s)
+		a := e.inDocker(spec{id: "a", ttl: ttl, command: e.wild()})
+		first := e.leads(a.candidate, nil, everyRole...)
+		b := e.inDocker(spec{id: "b", ttl: ttl, command: e.wild()})
+		b.standsBehind(t, "a", patient)
+		mustDocker(t, "kill", a.name)
+		a.exits(t, 128+9, prompt)
+		e.handedOver(first, e.leads(b.candidate, first, everyRole...), s.takeover(ttl))
+	})
+}
+
+// What `docker exec` leaves behind is reaped.
+func TestDockerExec(t *testing.T) {
+	t.Parallel()
+	eachDockerStore(t, func(s *store) {
+		e := newElection(s.t, s)
+		a := e.inDocker(spec{id: "a", command: e.tame()})
+		e.leads(a.candidate, nil)
+		supervisor, _ := below1(s.t, a.pid1)
+		leavesDaemon(s.t, a.pid1, supervisor, func(command ...string) *exec.Cmd {
+			return exec.Command("docker", append([]string{"exec", a.name}, command...)...)
+		})
+		mustDocker(s.t, "stop", a.name)
+		a.exits(s.t, 128+15, prompt)
+	})
+}
+
+// Variables are a whole command line; the image's arguments are the command.
+func TestDockerVariables(t *testing.T) {
+	t.Parallel()
+	e := newElection(t, fileStore(t))
+	id := needsDocker(t)
+	out, err := docker("run", "--rm", "--network", "none", "--env", "LEADERRUN_STORE="+e.store.url, "--env", "LEADERRUN_NAME="+e.name,
+		"--volume", e.store.dir+":"+e.store.dir, id, childBin, "--exit", "3")
+	if err == nil || !strings.Contains(err.Error(), "exit status 3") || !strings.Contains(err.Error(), "of=child") {
+		t.Errorf("%v: %s", err, out)
+	}
+}
+
+// A terminal of Docker's: Ctrl-C reaches the child once, and Ctrl-Z, after which
+// nobody would continue anything, stops nothing for good.
+func TestDockerTerminal(t *testing.T) {
+	t.Parallel()
+	const ttl = 3 * time.Second
+	e := newElection(t, fileStore(t))
+	_, argv := e.dockerRun(spec{id: "a", ttl: ttl, command: e.tame()}, "--interactive", "--tty")
+	x := e.terminal()
+	x.types("docker '" + strings.Join(argv, "' '") + "'\n")
+	first := e.leads(&candidate{id: "a"}, nil)
+	x.types(ctrlZ)
+	pass(200 * time.Millisecond)
+	e.beatsAgain(first)
+	e.goesOn(first, 2*ttl)
+	x.types(ctrlC)
+	x.shows("ready> ")
+	x.says("echo status=$?", "status=130")
+	e.childGot(first, "SIGINT")
+}
+
+// `docker pause` for longer than the lease: the standby leads meanwhile, and the
+// tree of the paused one dies when it is continued. With a cgroup v1 nothing can
+// kill it before, so it may run for a moment then: a limit that the README names.
+// Its beats are kept apart for that.
+func TestDockerPause(t *testing.T) {
+	t.Parallel()
+	eachDockerStore(t, func(s *store) {
+		t := s.t
+		const ttl = 4 * time.Second
+		e := newElection(t, s)
+		paused := newHistory(filepath.Join(e.dir, "paused"))
+		a := e.inDocker(spec{id: "a", ttl: ttl, command: []string{childBin, "--beats", paused.path, "--ignore-term", "--fork", "--daemon"}})
+		waitFor(t, "a to lead", patient, func() bool { paused.read(t); return len(paused.tenures) == 1 && len(paused.inOrder()[0].roles) == 3 })
+		first := paused.inOrder()[0]
+		b := e.inDocker(spec{id: "b", ttl: ttl, command: e.wild()})
+		b.standsBehind(t, "a", patient)
+		mustDocker(t, "pause", a.name)
+		second := e.leads(b.candidate, nil, everyRole...)
+		paused.read(t)
+		if gap := second.first.since(first.last); gap <= 0 {
+			t.Errorf("b led %v before the last beat of what is paused", -gap)
+		}
+		asked := now()
+		mustDocker(t, "unpause", a.name)
+		continued := now()
+		a.campaignsAgain(t, patient)
+		a.standsBehind(t, "b", patient)
+		paused.read(t)
+		if second.first < first.last {
+			t.Logf("after `docker unpause`: the last beat %v after it was asked for and %v after it returned", first.last.since(asked), first.last.since(continued))
+		} else {
+			t.Log("after `docker unpause`: no beat")
+		}
+		if late := first.last.since(continued); late > prompt {
+			t.Errorf("the tree lived on for %v", late)
+		}
+		e.goesOn(second, time.Second)
+		kill(t, unix.SIGTERM, a.pid1)
+		a.exits(t, 128+15, prompt)
+	})
+}
