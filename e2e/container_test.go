@@ -18,7 +18,6 @@ import (
 // holds leaderrun and the child at the paths that they have here, and nothing else:
 // no shell, no libc.
 
-// dockerfile is the README's recipe.
 const dockerfile = `FROM scratch
 COPY leaderrun child %[1]s/
 ENTRYPOINT ["%[1]s/leaderrun","--"]
@@ -54,15 +53,20 @@ func needsDocker(t testing.TB) string {
 		without(t, "docker", err)
 	}
 	image.Do(func() {
-		dir := filepath.Dir(leaderrunBin)
-		file := filepath.Join(dir, "Dockerfile")
-		if image.err = os.WriteFile(file, fmt.Appendf(nil, dockerfile, dir), 0o600); image.err == nil {
-			name := fmt.Sprintf("leaderrun-e2e-%d", os.Getpid())
-			image.id, image.err = docker("build", "--quiet", "--tag", name, dir)
-		}
+		image.id, image.err = build("leaderrun-e2e", fmt.Sprintf(dockerfile, filepath.Dir(leaderrunBin)))
 	})
 	must(t, image.err)
 	return image.id
+}
+
+// build makes an image of the programs under test.
+func build(name, dockerfile string) (id string, err error) {
+	dir := filepath.Dir(leaderrunBin)
+	file := filepath.Join(dir, name+".Dockerfile")
+	if err = os.WriteFile(file, []byte(dockerfile), 0o600); err != nil {
+		return "", err
+	}
+	return docker("build", "--quiet", "--file", file, "--tag", fmt.Sprintf("%s-%d", name, os.Getpid()), dir)
 }
 
 func removeImage() error {

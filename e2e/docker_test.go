@@ -4,6 +4,8 @@ package e2e
 
 import (
 	"cmp"
+	"fmt"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
@@ -82,16 +84,34 @@ func TestDockerExec(t *testing.T) {
 	})
 }
 
-// Variables are a whole command line; the image's arguments are the command.
-func TestDockerVariables(t *testing.T) {
+// The README's recipe, as it is written: variables are a whole command line, and the
+// image's arguments the command.
+func TestDockerRecipe(t *testing.T) {
 	t.Parallel()
+	needsDocker(t)
+	_, recipe, _ := strings.Cut(readFile("../README.md"), "leaderrun is one static file):\n\n")
+	recipe, _, _ = strings.Cut(recipe, "\n\n")
+	id, err := build("leaderrun-e2e-recipe", "FROM scratch\nCOPY child /usr/bin/billing\n"+recipe)
+	must(t, err)
+	t.Cleanup(func() { mustDocker(t, "rmi", "--force", id) })
+
 	e := newElection(t, fileStore(t))
-	id := needsDocker(t)
-	out, err := docker("run", "--rm", "--network", "none", "--env", "LEADERRUN_STORE="+e.store.url, "--env", "LEADERRUN_NAME="+e.name,
-		"--volume", e.store.dir+":"+e.store.dir, id, childBin, "--exit", "3")
-	if err == nil || !strings.Contains(err.Error(), "exit status 3") || !strings.Contains(err.Error(), "of=child") {
-		t.Errorf("%v: %s", err, out)
+	run := func(name string, command ...string) *candidate {
+		full := fmt.Sprintf("leaderrun-e2e-%d-%s-%s", os.Getpid(), e.name, name)
+		t.Cleanup(func() { mustDocker(t, "rm", "--force", full) })
+		argv := slices.Concat([]string{
+			"run", "--name", full, "--network", "none", "--volume", e.store.dir + ":/var/lib/leaderrun",
+			"--env", "LEADERRUN_STORE=file:", "--env", "LEADERRUN_NAME=billing", "--env", "LEADERRUN_LOG_FORMAT=json", id,
+		}, command)
+		c := e.start(spec{id: name, via: func(string, ...string) *exec.Cmd { return exec.Command("docker", argv...) }})
+		c.says(t, childStarted, 1, patient)
+		return c
 	}
+	run("arguments", "/usr/bin/billing", "--exit", "3", "--after", "100ms").exits(t, 3, patient)
+	c := run("none")
+	mustDocker(t, "stop", fmt.Sprintf("leaderrun-e2e-%d-%s-none", os.Getpid(), e.name))
+	c.exits(t, 128+15, prompt)
+	c.says(t, released, 1, prompt)
 }
 
 // A terminal of Docker's: Ctrl-C reaches the child once, and Ctrl-Z, after which
