@@ -67,7 +67,7 @@ fmt: $(GOLANGCI) ## write the code as lint wants it
 .PHONY: install-tools
 install-tools: install-zookeeper ## what the tests need: Debian's packages, etcd and Consul in .cache/bin
 	@scripts/packages ip=iproute2 iptables=iptables nsenter=util-linux \
-		flock=util-linux ps=procps script=bsdutils
+		flock=util-linux ps=procps script=bsdutils pg_ctlcluster=postgresql psql=postgresql-client
 	for store in etcd consul; do go run ./scripts/servers/run install $$store; done
 
 .PHONY: install-zookeeper
