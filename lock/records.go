@@ -48,10 +48,11 @@ type HostRecord struct {
 func DecodeRecord(b []byte) (Record, error) {
 	var r Record
 	if err := json.Unmarshal(b, &r); err != nil {
-		return r, fmt.Errorf("%w: decode record: %w", ErrConfig, err)
+		return Record{}, fmt.Errorf("%w: decode record: %w", ErrConfig, err)
 	}
-	if r.State != Held && r.State != Clean || r.Token == 0 {
-		return r, fmt.Errorf("%w: decode record: not a record of leaderrun", ErrConfig)
+	// Nobody settles for a tenure without a name.
+	if r.State != Held && r.State != Clean || r.Token == 0 || r.Owner == "" || r.TTL < 0 {
+		return Record{}, fmt.Errorf("%w: decode record: not a record of leaderrun", ErrConfig)
 	}
 	return r, nil
 }

@@ -41,7 +41,7 @@ func add(key string) func(*state) error {
 		}
 		n, _ := strconv.Atoi(string(s.Values[key]))
 		s.Values[key] = []byte(strconv.Itoa(n + 1))
-		s.Record.State = lock.Held
+		s.Record.State, s.Record.Owner = lock.Held, "owner"
 		s.Record.Token++
 		return nil
 	}
