@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/netip"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode"
@@ -35,6 +36,20 @@ func (s *Settings) CompleteTLS(variables string) error {
 		return fmt.Errorf("%w: --tls-cert and --tls-key%s belong together: set both or neither", ErrConfig, variables)
 	}
 	s.TLS = s.TLS || s.TLSCA != "" || s.TLSCert != "" || s.TLSServerName != ""
+	return nil
+}
+
+// CheckText refuses what is not UTF-8 in settings that are complete: JSON, in which
+// they go to the release command, would make other names of it.
+func (s Settings) CheckText() error {
+	for setting, value := range map[string]string{
+		"--store": s.URL.Path + fmt.Sprint(s.URL.Params), "--tls-ca": s.TLSCA, "--tls-cert": s.TLSCert, "--tls-key": s.TLSKey,
+		"--tls-server-name": s.TLSServerName, "--user": s.User, "--password-file": s.PasswordFile, "--acl-token-file": s.ACLTokenFile,
+	} {
+		if !utf8.ValidString(value) {
+			return fmt.Errorf("%w: %s, or a variable in its place: not UTF-8", ErrConfig, setting)
+		}
+	}
 	return nil
 }
 
@@ -79,6 +94,11 @@ func ParseURL(raw string) (URL, error) {
 	if len(u.Params) == 0 {
 		u.Params = nil
 	}
+	for name, values := range u.Params {
+		if !isText(name) || slices.ContainsFunc(values, func(v string) bool { return !isText(v) }) {
+			return bad("parameters after ?: control character, or not UTF-8")
+		}
+	}
 	if rest == "" {
 		return u, nil
 	}
@@ -92,8 +112,8 @@ func ParseURL(raw string) (URL, error) {
 		if err != nil {
 			return bad("path: %v", err)
 		}
-		if strings.IndexFunc(path, unicode.IsControl) >= 0 {
-			return bad("control character in the path")
+		if !isText(path) {
+			return bad("path: control character, or not UTF-8")
 		}
 		u.Path = "/" + strings.TrimRight(path, "/")
 	}
@@ -108,6 +128,8 @@ func ParseURL(raw string) (URL, error) {
 	}
 	return u, nil
 }
+
+func isText(s string) bool { return utf8.ValidString(s) && !strings.ContainsFunc(s, unicode.IsControl) }
 
 // isFilePath reports whether an @ is a character like others, and not the end
 // of a password.

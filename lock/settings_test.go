@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/url"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -61,7 +62,10 @@ func TestParseURLErrors(t *testing.T) {
 		"etcd://h/p?password=secret@": "--user and --password-file",
 		"etcd://h1 ,h2":               "space or control character",
 		"etcd://h\n":                  "space or control character",
-		"etcd://h/%00":                "control character in the path",
+		"etcd://h/%00":                "path: control character",
+		"file:///a%FFb":               "path: control character, or not UTF-8",
+		"consul:?dc=%0A":              "parameters after ?: control character",
+		"consul:?dc=%FF":              "parameters after ?: control character, or not UTF-8",
 		"etcd://h/%zz":                "path: ",
 		"etcd://h?a=%zz":              "parameters after ?",
 		"etcd://h#x":                  "fragment",
@@ -101,10 +105,21 @@ func TestSettingsJSON(t *testing.T) {
 	}
 }
 
+func TestCheckText(t *testing.T) {
+	for want, s := range map[string]Settings{
+		"--tls-ca": {TLSCA: "/\xff"}, "--password-file": {PasswordFile: "/\xe4"}, "--user": {User: "\xc3("},
+		"--store": {URL: URL{Params: url.Values{"ns": {"\xff"}}}},
+	} {
+		if err := s.CheckText(); !errors.Is(err, ErrConfig) || !strings.Contains(err.Error(), want) {
+			t.Errorf("%+v: %v; want %s", s, err, want)
+		}
+	}
+}
+
 func FuzzParseURL(f *testing.F) {
 	for _, raw := range []string{
 		"file:", "file:///var/lib/x", "etcd://h1:1,[::1]:2/p?x=1", "etcd://root:secret@h", "a@b:c", "x:///@?@", "x://h/%40%2F%3F%23",
-		"X://h,h:1//a//?&;=", "x:////", "x://[::1%25eth0]:1",
+		"X://h,h:1//a//?&;=", "x:////", "file:///%ff", "consul:?dc=%ff", "x://[::1%25eth0]:1",
 	} {
 		f.Add(raw)
 	}
@@ -127,6 +142,14 @@ func FuzzParseURL(f *testing.F) {
 		if err != nil || !reflect.DeepEqual(u, again) {
 			t.Errorf("%q: %#v, written %q, read %#v, %v", raw, u, u, again, err)
 		}
+		if err := (Settings{URL: u}).CheckText(); err != nil {
+			t.Errorf("%q: %v", raw, err)
+		}
+		b, err := json.Marshal(u)
+		var sent URL
+		if err != nil || json.Unmarshal(b, &sent) != nil || !reflect.DeepEqual(u, sent) {
+			t.Errorf("%q: %#v, sent as %s", raw, u, b)
+		}
 	})
 }
 
@@ -141,4 +164,27 @@ func TestParseURLRefusesOddHosts(t *testing.T) {
 			t.Errorf("%s: %v", raw, err)
 		}
 	}
+}
+
+// What one candidate writes its store's addresses as, all do.
+func FuzzCanonicalHosts(f *testing.F) {
+	for _, hosts := range []string{"h", "B:1,a", "[::1]:2379,::1", "[0:0::1%eth0]:1", "h:01,h:1", "http://h:1"} {
+		f.Add(hosts)
+	}
+	f.Fuzz(func(t *testing.T, list string) {
+		hosts, err := CanonicalHosts("--store", strings.Split(list, ","), "2379")
+		if err != nil {
+			if !errors.Is(err, ErrConfig) || !strings.Contains(err.Error(), "--store") {
+				t.Errorf("%q: %v", list, err)
+			}
+			return
+		}
+		if again, err := CanonicalHosts("--store", hosts, "1"); err != nil || !reflect.DeepEqual(again, hosts) {
+			t.Errorf("%q: %q, again %q, %v", list, hosts, again, err)
+		}
+		slices.Reverse(hosts)
+		if again, err := CanonicalHosts("--store", append(hosts, hosts[0]), "1"); err != nil || !slices.IsSorted(again) || len(again) != len(hosts) {
+			t.Errorf("%q: %q, again %q, %v", list, hosts, again, err)
+		}
+	})
 }

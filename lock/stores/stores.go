@@ -49,7 +49,10 @@ func Resolve(s lock.Settings) (lock.Settings, error) {
 	if err != nil {
 		return s, err
 	}
-	return st.resolve(s)
+	if s, err = st.resolve(s); err != nil {
+		return s, err
+	}
+	return s, s.CheckText()
 }
 
 // Open opens the store of resolved settings. Errors are of kind
