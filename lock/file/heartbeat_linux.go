@@ -33,7 +33,7 @@ type beat struct {
 // startHeartbeat begins that of a lock that was just got.
 func startHeartbeat(f *lockFile, ttl time.Duration) (*heartbeat, error) {
 	// At random, so that a predecessor's that should have ended is not in the way.
-	l := &heartbeat{file: f, at: 1<<32 + rand.Int64N(1<<60), len: max(1, ttl.Milliseconds())}
+	l := &heartbeat{file: f, at: leastBeat + rand.Int64N(1<<60), len: max(1, ttl.Milliseconds())}
 	return l, f.rangeLock(unix.F_WRLCK, l.at, l.len)
 }
 
@@ -55,13 +55,18 @@ func (f *lockFile) rangeLock(kind int16, start, length int64) error {
 	return rangeLock(f.File, unix.F_OFD_SETLK, &unix.Flock_t{Type: kind, Whence: io.SeekStart, Start: start, Len: length})
 }
 
-// readHeartbeat looks for another open file's heart.
+// leastBeat is above where other programs lock bytes.
+const leastBeat = 1 << 32
+
+// readHeartbeat looks for another open file's heart. Another program's lock on the
+// file, such as one for reading all of it, is none: its holder would soon be taken
+// for a frozen one.
 func readHeartbeat(f *os.File) (b beat, beating bool, err error) {
-	at := unix.Flock_t{Type: unix.F_WRLCK, Whence: io.SeekStart}
+	at := unix.Flock_t{Type: unix.F_WRLCK, Whence: io.SeekStart, Start: leastBeat}
 	if err := rangeLock(f, unix.F_OFD_GETLK, &at); err != nil {
 		return beat{}, false, unavailable("look at lock file", err)
 	}
-	return beat{at.Start, time.Duration(at.Len) * time.Millisecond}, at.Type != unix.F_UNLCK, nil
+	return beat{at.Start, time.Duration(at.Len) * time.Millisecond}, at.Type == unix.F_WRLCK && at.Start >= leastBeat && at.Len > 0, nil
 }
 
 func rangeLock(f *os.File, cmd int, lock *unix.Flock_t) error {
