@@ -56,7 +56,7 @@ type inbox struct {
 
 // look returns a request that was not returned before.
 func (in *inbox) look() (r lock.Request, ok bool) {
-	b, err := os.ReadFile(in.dir.requestFile())
+	b, err := readFile(in.dir.requestFile())
 	var stored storedRequest
 	if err != nil || json.Unmarshal(b, &stored) != nil {
 		return r, false

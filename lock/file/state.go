@@ -58,8 +58,15 @@ func decodeState(b []byte) (state, error) {
 		return state{}, err
 	}
 	r, err := lock.DecodeRecord(st.Record)
+	if err == nil && (r.Host == nil || r.Host.BootID == "") {
+		err = errNoBoot
+	}
 	return state{Record: r, Lock: st.Lock, Values: st.Values}, err
 }
+
+// errNoBoot: such a tenure would count as one of an earlier boot, of which nothing
+// is left.
+var errNoBoot = errors.New("its record names no boot")
 
 func (d dir) file(version int64) string {
 	return filepath.Join(string(d), strconv.FormatInt(version, 10)+".json")
@@ -80,8 +87,9 @@ func (d dir) versions() ([]int64, error) {
 	}
 	var all []int64
 	for _, name := range names {
-		number, ok := strings.CutSuffix(name, ".json")
-		if v, err := strconv.ParseInt(number, 10, 64); ok && err == nil && v > 0 {
+		number, _ := strings.CutSuffix(name, ".json")
+		v, err := strconv.ParseInt(number, 10, 64)
+		if err == nil && v > 0 && name == filepath.Base(d.file(v)) { // else it is somebody's, such as 07.json
 			all = append(all, v)
 		}
 	}
@@ -92,9 +100,10 @@ func (d dir) versions() ([]int64, error) {
 
 // read returns the newest state; the zero state if there never was one.
 //
-// A version that makes no sense was never written out before the power failed:
+// A version that was cut short was never written out before the power failed:
 // the one before it counts. That is never the record that a leader started its
-// child on, which is on the disk by then.
+// child on, which is on the disk by then. One that is whole and no state of ours is
+// for people to look at: the one before it may say that nobody leads.
 func (d dir) read() (state, error) {
 	for range 100 {
 		versions, err := d.versions()
@@ -115,8 +124,8 @@ func (d dir) read() (state, error) {
 func (d dir) readNewest(versions []int64) (state, error) {
 	var torn error
 	for _, v := range versions {
-		b, err := os.ReadFile(d.file(v))
-		if errors.Is(err, fs.ErrNotExist) {
+		b, err := readFile(d.file(v))
+		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, lock.ErrConfig) {
 			return state{}, err
 		} else if err != nil {
 			return state{}, unavailable("read state", err)
@@ -128,6 +137,9 @@ func (d dir) readNewest(versions []int64) (state, error) {
 		}
 		if torn == nil {
 			torn = err
+		}
+		if json.Valid(b) {
+			break
 		}
 	}
 	return state{}, fmt.Errorf("%w: --store file: %s is not a state of leaderrun (%w): if no candidate runs, delete the directory %s; fencing tokens begin anew then",

@@ -5,6 +5,7 @@ package file
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"leaderrun/lock"
@@ -154,7 +155,9 @@ func (q *campaign) writeHeld(previous string) (token lock.Token, err error) {
 		default:
 			return errTaken
 		}
-		token = s.Record.Token + 1
+		if token = s.Record.Token + 1; token == 0 {
+			return fmt.Errorf("%w: --store file: no fencing token comes after %d, in %s: look who wrote that", lock.ErrConfig, s.Record.Token, q.dir.file(s.version))
+		}
 		s.Record = lock.Record{
 			Token: token, State: lock.Held, TTL: q.TTL, Owner: q.owner,
 			Holder: lock.Holder{ID: q.ID, Host: q.Host, Token: token, Since: time.Now()},

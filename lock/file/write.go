@@ -5,8 +5,10 @@ package file
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"maps"
+	"math"
 	"os"
 	"path/filepath"
 	"strings"
@@ -48,7 +50,14 @@ func (d dir) update(durable bool, change func(*state) error) error {
 
 // swap stores next in the place of s unless another writer has been faster.
 func (d dir) swap(s, next state, durable bool) (stored bool, err error) {
-	tmp, err := d.writeTemp(next.encode())
+	data := next.encode()
+	if len(data) > maxSize {
+		return false, fmt.Errorf("%w: --store file: a state has at most %d bytes", lock.ErrConfig, maxSize)
+	}
+	if s.newest == math.MaxInt64 {
+		return false, fmt.Errorf("%w: --store file: no number comes after that of %s: remove it", lock.ErrConfig, d.file(s.newest))
+	}
+	tmp, err := d.writeTemp(data)
 	if err != nil {
 		return false, err
 	}
@@ -80,6 +89,27 @@ func (d dir) swap(s, next state, durable bool) (stored bool, err error) {
 		}
 	}
 	return true, nil
+}
+
+// maxSize bounds one file of the state, with all its values.
+const maxSize = 8 << 20
+
+// readFile reads a file of the state. Whatever else bears its name, such as a pipe,
+// makes nobody wait.
+func readFile(path string) ([]byte, error) {
+	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = f.Close() }()
+	info, err := f.Stat()
+	if err == nil && (!info.Mode().IsRegular() || info.Size() > maxSize) {
+		err = fmt.Errorf("%w: --store file: %s is no file of leaderrun's: remove it", lock.ErrConfig, path)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return io.ReadAll(io.LimitReader(f, maxSize))
 }
 
 const tempPrefix = "tmp-"
