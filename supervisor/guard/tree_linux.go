@@ -55,19 +55,23 @@ func childAttr() *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 }
 
-// readProcess reads /proc/PID/stat. The command name may hold anything, so
-// fields are counted from the last parenthesis.
 func readProcess(pid int) (process, error) {
 	b, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
 	if err != nil {
 		return process{}, err
 	}
+	return parseStat(pid, b)
+}
+
+// parseStat parses /proc/PID/stat. The command name may hold anything, so
+// fields are counted from the last parenthesis.
+func parseStat(pid int, b []byte) (p process, err error) {
 	i := bytes.LastIndexByte(b, ')')
 	f := bytes.Fields(b[i+1:])
 	if i < 0 || len(f) < 20 {
 		return process{}, fmt.Errorf("read /proc/%d/stat: unknown form", pid)
 	}
-	p := process{pid: pid, state: f[0][0]}
+	p = process{pid: pid, state: f[0][0]}
 	p.parent, _ = strconv.Atoi(string(f[1]))
 	p.group, _ = strconv.Atoi(string(f[2]))
 	p.start, err = strconv.ParseUint(string(f[19]), 10, 64)

@@ -102,15 +102,42 @@ func send(f *os.File, message any) error {
 	return err
 }
 
+// known tells an order from what only looks like JSON.
+func (o order) known() bool {
+	switch o.Do {
+	case doPrepare:
+		return o.Spec != nil
+	case doSignal:
+		return o.Signal > 0
+	case doStart, doDeadline, doKill:
+		return true
+	}
+	return false
+}
+
+func (r report) known() bool {
+	switch r.Is {
+	case isStarted:
+		return r.PID > 0
+	case isStopped, isDead, isUnkillable:
+		return true
+	}
+	return false
+}
+
 // receive calls f for every message until the other end is gone or what comes
-// is not a message.
-func receive[M any](r io.Reader, f func(M)) error {
+// is not a message. Both are one to whoever reads: there is nobody to obey any
+// more.
+func receive[M interface{ known() bool }](r io.Reader, f func(M)) error {
 	s := bufio.NewScanner(r)
 	s.Buffer(nil, maxMessage)
 	for s.Scan() {
 		var m M
 		if err := json.Unmarshal(s.Bytes(), &m); err != nil {
 			return fmt.Errorf("decode message: %w", err)
+		}
+		if !m.known() {
+			return fmt.Errorf("decode message: unknown: %.100q", s.Bytes())
 		}
 		f(m)
 	}

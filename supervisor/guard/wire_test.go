@@ -59,15 +59,3 @@ func TestSendRefusesWhatDoesNotFit(t *testing.T) {
 		t.Error("a message longer than a pipe was taken")
 	}
 }
-
-// Whatever comes through the pipe, the guard neither panics nor takes half a
-// message for one.
-func FuzzReceive(f *testing.F) {
-	f.Add([]byte(`{"do":"deadline","deadline":5}` + "\n"))
-	f.Add([]byte("{\"do\":\"start\",\"env\":[\"A=B\"]}\n{\"do\""))
-	f.Add([]byte("null\n[]\n\n"))
-	f.Fuzz(func(_ *testing.T, b []byte) {
-		_ = receive(bytes.NewReader(b), func(order) {})
-		_ = receive(bytes.NewReader(b), func(report) {})
-	})
-}
