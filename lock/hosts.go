@@ -15,6 +15,9 @@ import (
 func CanonicalHosts(from string, hosts []string, defaultPort string) ([]string, error) {
 	var out []string
 	for _, h := range hosts {
+		if strings.Contains(h, "@") { // not shown: it could be a password
+			return nil, fmt.Errorf("%w: %s: a user or password does not belong there: write HOST:PORT", ErrConfig, from)
+		}
 		full, err := canonicalHost(h, defaultPort)
 		if err != nil {
 			return nil, fmt.Errorf("%w: %s: host %q: %w", ErrConfig, from, h, err)
@@ -31,7 +34,7 @@ func canonicalHost(h, defaultPort string) (string, error) {
 		h += ":" + defaultPort
 	}
 	host, port, err := net.SplitHostPort(h)
-	if err != nil || host == "" || strings.ContainsAny(host, "/@ ") {
+	if err != nil || host == "" || strings.ContainsAny(host, "/ ") {
 		return "", fmt.Errorf("write HOST:PORT, and an IPv6 address as [ADDRESS]:PORT")
 	}
 	if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {

@@ -168,13 +168,13 @@ func TestParseURLRefusesOddHosts(t *testing.T) {
 
 // What one candidate writes its store's addresses as, all do.
 func FuzzCanonicalHosts(f *testing.F) {
-	for _, hosts := range []string{"h", "B:1,a", "[::1]:2379,::1", "[0:0::1%eth0]:1", "h:01,h:1", "http://h:1"} {
+	for _, hosts := range []string{"h", "B:1,a", "[::1]:2379,::1", "[0:0::1%eth0]:1", "h:01,h:1", "http://h:1", "root:sesame@h:1"} {
 		f.Add(hosts)
 	}
 	f.Fuzz(func(t *testing.T, list string) {
 		hosts, err := CanonicalHosts("--store", strings.Split(list, ","), "2379")
 		if err != nil {
-			if !errors.Is(err, ErrConfig) || !strings.Contains(err.Error(), "--store") {
+			if !errors.Is(err, ErrConfig) || !strings.Contains(err.Error(), "--store") || strings.Contains(err.Error(), "@") {
 				t.Errorf("%q: %v", list, err)
 			}
 			return
