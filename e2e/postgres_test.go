@@ -33,9 +33,8 @@ func startPostgres(t *testing.T) postgres {
 		without(t, "postgres", errors.New("no /usr/lib/postgresql: install Debian's postgresql"))
 	}
 	bin := filepath.Dir(slices.Max(found))
-	dir, err := os.MkdirTemp("", "leaderrun-pg-")
-	must(t, err)
-	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	dir := t.TempDir()
+	openUp(t, dir)
 	attr := &syscall.SysProcAttr{Setsid: true, Pdeathsig: unix.SIGKILL}
 	if os.Geteuid() == 0 {
 		u, err := user.Lookup("postgres")
