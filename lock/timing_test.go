@@ -96,3 +96,43 @@ func after(t *testing.T, err error, text string) time.Duration {
 	}
 	return d
 }
+
+// Settings that are taken fit into the lease; those that are not are refused with
+// a --ttl that would do.
+func FuzzTiming(f *testing.F) {
+	for _, s := range [][2]time.Duration{{15 * time.Second, 5 * time.Second}, {0, 0}, {-1, 0}, {time.Second, time.Hour}, {87600 * time.Hour, 87600 * time.Hour}} {
+		f.Add(int64(s[0]), int64(s[1]), false)
+		f.Add(int64(s[0]), int64(s[1]), true)
+	}
+	f.Fuzz(func(t *testing.T, ttl, grace int64, relayed bool) {
+		const longest = 87600 * time.Hour // of a flag
+		lifetime, want := time.Duration(ttl)%longest, time.Duration(grace)%longest
+		of, intervals := NewTiming, time.Duration(1)
+		if relayed {
+			of, intervals = NewRelayedTiming, 2
+		}
+		got, err := of(lifetime, want)
+		if err == nil {
+			if used := intervals*got.Interval + 2*got.Request + got.Margin + got.Grace; got.Grace != want || want < 0 || used > lifetime || got.Interval <= 0 || got.Request <= 0 {
+				t.Errorf("%v, %v: %+v takes %v", lifetime, want, got, used)
+			}
+			return
+		}
+		text := err.Error()
+		if !errors.Is(err, ErrConfig) || !strings.Contains(text, "--loss-grace") {
+			t.Errorf("%v, %v: %v", lifetime, want, err)
+		}
+		if _, cure, ok := strings.Cut(text, "set --ttl to at least "); ok {
+			cure, _, _ = strings.Cut(cure, " ")
+			enough, err := time.ParseDuration(cure)
+			if err != nil {
+				t.Fatalf("%v, %v: %s: %v", lifetime, want, text, err)
+			}
+			if _, err := of(enough, want); err != nil {
+				t.Errorf("%v, %v: %s: and then %v", lifetime, want, text, err)
+			}
+		} else if want >= 0 {
+			t.Errorf("%v, %v: no cure: %v", lifetime, want, err)
+		}
+	})
+}
