@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"os"
 	"strconv"
 	"time"
@@ -34,12 +35,20 @@ func (o *options) ticket(s lock.Settings, t lock.Ticket) ticket {
 	}
 }
 
+// maxTicket is what a guard's pipe holds.
+const maxTicket = 64 << 10
+
+func readTicket(r io.Reader) (t ticket, err error) {
+	err = json.NewDecoder(io.LimitReader(r, maxTicket)).Decode(&t)
+	return t, err
+}
+
 // releaseMain is the hidden command with which a guard that is left alone
 // gives the lock back: release [HELD], HELD being the lock's descriptor. It
 // tries until the lease has ended by itself.
 func releaseMain(args []string) int {
-	var t ticket
-	if err := json.NewDecoder(os.Stdin).Decode(&t); err != nil {
+	t, err := readTicket(os.Stdin)
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "leaderrun: release is started by leaderrun itself")
 		return exitUsage
 	}

@@ -42,10 +42,16 @@ type duration time.Duration
 func (d *duration) String() string { return time.Duration(*d).String() }
 func (d *duration) Type() string   { return "duration" }
 
+// longest is ten years: what is added to a clock must not come out before it.
+const longest = 87600 * time.Hour
+
 func (d *duration) Set(s string) error {
 	v, err := time.ParseDuration(s)
 	if err != nil || v < 0 {
 		return fmt.Errorf("%q is not a duration: write it like 15s, 500ms or 1m30s", s)
+	}
+	if v > longest {
+		return fmt.Errorf("%q is longer than %v", s, longest)
 	}
 	*d = duration(v)
 	return nil
@@ -130,6 +136,9 @@ func (o *options) check(f *pflag.FlagSet) error {
 		return usagef("--id %q: give at most %d bytes of text without control characters", o.id, maxName)
 	}
 	for key, value := range o.labels {
+		if !utf8.ValidString(key + value) {
+			return usagef("--label %q: a label is UTF-8", key)
+		}
 		if len(key)+len(value) > maxName {
 			return usagef("--label %q: a label has at most %d bytes", key, maxName)
 		}
