@@ -7,6 +7,7 @@ SHELL := /bin/bash
 
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 STORE ?= file
+FUZZTIME ?= 10s
 # Two packages at once would take the processor from each other's deadlines.
 TESTFLAGS ?= -p 1 -timeout 30m
 # What `go build` would add from git only varies the binary, and fails where the
@@ -46,6 +47,13 @@ race: install-tools ## the tests of the packages under the race detector
 	@scripts/packages gcc=gcc gcc=libc6-dev
 	CGO_ENABLED=1 go test -race $(TESTFLAGS) $(RACE)
 	CGO_ENABLED=1 go test -race $(TESTFLAGS) -skip '$(RACESKIP)' ./lock/consul ./lock/zk
+
+.PHONY: fuzz
+fuzz: ## every fuzz target for FUZZTIME, 10s each
+	@grep -roP --include='*_test.go' '^func \KFuzz\w+' . | sort | while IFS=: read -r file target; do \
+		echo "$$(dirname $$file) $$target"; \
+		out=$$(go test "$$(dirname $$file)" -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) -parallel 1 </dev/null 2>&1) \
+			|| { echo "$$out"; exit 1; }; done
 
 .PHONY: bench
 bench: build install-tools ## handover, takeover, memory, beside etcdctl lock and flock
