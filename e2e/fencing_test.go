@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -174,6 +175,25 @@ func TestFencedFile(t *testing.T) {
 	must(t, in.Close())
 	if err := slow.Wait(); err == nil || !strings.Contains(said.String(), "token 2 is stale") {
 		t.Errorf("the slow one: %v, %s", err, said.String())
+	}
+	holds("next")
+
+	// The comparison and the write are one step: who waits for it compares after it.
+	held, err := os.Open(file + ".lock")
+	must(t, err)
+	must(t, unix.Flock(int(held.Fd()), unix.LOCK_EX))
+	turnedAway(t, write("4", "x"), "held by a writer that does not end")
+	waiting := job(t, "4", nil, "fenced-write", file)
+	waiting.Stderr = &said
+	must(t, waiting.Start())
+	staysTrue(t, "it waits for the lock", 300*time.Millisecond, func() bool {
+		p, ok := readProc(waiting.Process.Pid)
+		return ok && p.state != "Z"
+	})
+	must(t, os.WriteFile(file+".token", []byte("5\n"), 0o600))
+	must(t, held.Close())
+	if err := waiting.Wait(); err == nil || !strings.Contains(said.String(), "token 4 is stale") {
+		t.Errorf("the one that waited: %v, %s", err, said.String())
 	}
 	holds("next")
 
