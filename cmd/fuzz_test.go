@@ -8,6 +8,7 @@ import (
 	"errors"
 	"os"
 	"reflect"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -153,4 +154,18 @@ func FuzzMark(f *testing.F) {
 			t.Errorf("inside %q: %v", m1, outsideItself(u2, name2))
 		}
 	})
+}
+
+// What no guard's pipe would hold is refused, not tried again and again.
+func TestTooManyLabels(t *testing.T) {
+	o := options{store: "file://" + t.TempDir(), name: "n", ttl: duration(15 * time.Second), labels: map[string]string{}}
+	if _, err := o.settings(); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 500 {
+		o.labels[strconv.Itoa(i)] = strings.Repeat("x", 100)
+	}
+	if _, err := o.settings(); exitStatus(err) != exitUsage || !strings.Contains(err.Error(), "--label") {
+		t.Errorf("%v", err)
+	}
 }

@@ -35,8 +35,17 @@ func (o *options) ticket(s lock.Settings, t lock.Ticket) ticket {
 	}
 }
 
-// maxTicket is what a guard's pipe holds.
-const maxTicket = 64 << 10
+// maxTicket fits the guard's pipe, of which it takes four thirds.
+const maxTicket = 32 << 10
+
+// fits refuses settings of which no guard could ever be told.
+func (t ticket) fits() error {
+	b, err := json.Marshal(t)
+	if len(b) > maxTicket-1<<10 { // the store's own part comes to it
+		err = usagef("--store, --label and the other settings take %d bytes together: %d is the most", len(b), maxTicket-1<<10)
+	}
+	return err
+}
 
 func readTicket(r io.Reader) (t ticket, err error) {
 	err = json.NewDecoder(io.LimitReader(r, maxTicket)).Decode(&t)

@@ -181,5 +181,8 @@ func (o *options) settings() (lock.Settings, error) {
 	if o.defaultGrace {
 		o.lossGrace = min(o.ttl/3, duration(5*time.Second), duration(s.DefaultTimeout.MostGrace.Truncate(10*time.Millisecond)))
 	}
-	return stores.Resolve(s)
+	if s, err = stores.Resolve(s); err != nil {
+		return s, err
+	}
+	return s, o.ticket(s, lock.Ticket{}).fits()
 }
