@@ -42,7 +42,8 @@ func openLock(path string) (*lockFile, error) {
 		// user's file in a directory like /tmp, even to root.
 		f, err := os.OpenFile(path, os.O_RDWR|unix.O_NOFOLLOW, 0)
 		if errors.Is(err, fs.ErrNotExist) {
-			f, err = os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o644)
+			// For us alone: to lock it, or to be in the heart's way, it is enough to read it.
+			f, err = os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
 			if errors.Is(err, fs.ErrExist) {
 				continue // another was faster
 			}

@@ -41,3 +41,12 @@ func TestLeaveQueue(t *testing.T) {
 		t.Error("the lock is held by nobody that wants it")
 	}
 }
+
+// Another user, who cannot lead, cannot keep everybody from leading either: flock(2)
+// and fcntl(2) ask for no more than a file that is open.
+func TestLockFileIsOurs(t *testing.T) {
+	info, err := mustOpenLock(t, filepath.Join(t.TempDir(), "job.lock")).Stat()
+	if err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("%v, %v", info.Mode(), err)
+	}
+}
