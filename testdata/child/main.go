@@ -119,7 +119,8 @@ func misbehave(o options) {
 	}
 	if o.burn {
 		go func() {
-			for {
+			for turns := 0; ; {
+				turns++
 			}
 		}()
 	}
