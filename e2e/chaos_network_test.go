@@ -68,7 +68,7 @@ func lateThenHeld(c *chaos, p *place, s step) []act {
 	held := c.ttl/2 + time.Duration(s.detail*float64(c.ttl)/2)
 	return []act{
 		{do: p.delay(c.lateness())},
-		{after: held, do: p.each((*servers.Proxy).Hold)},
+		{after: held, do: p.each((*servers.Proxy).Hold), bites: true},
 		{after: held + c.ttl*3/2, do: func() error { _ = p.delay(0)(); return p.each((*servers.Proxy).Resume)() }},
 	}
 }
