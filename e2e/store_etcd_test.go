@@ -15,7 +15,7 @@ const (
 )
 
 func etcdOptions(o serverOptions) servers.EtcdOptions {
-	e := servers.EtcdOptions{Nodes: o.nodes, Host: o.host, Hosts: o.hosts, TLS: o.tls, ServerCert: o.cert}
+	e := servers.EtcdOptions{Nodes: o.nodes, Host: o.host, Hosts: o.hosts, Disk: o.disk, TLS: o.tls, ServerCert: o.cert}
 	e.Fast = true // its fsync would stall the beats, which are on the same disk
 	if o.secured {
 		e.User, e.Password = etcdUser, etcdPassword

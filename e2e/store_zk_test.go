@@ -18,7 +18,7 @@ const (
 )
 
 func zkOptions(o serverOptions) servers.ZooKeeperOptions {
-	z := servers.ZooKeeperOptions{Nodes: o.nodes, Host: o.host, Hosts: o.hosts, TLS: o.tls, ServerCert: o.cert, Tick: o.tick}
+	z := servers.ZooKeeperOptions{Nodes: o.nodes, Host: o.host, Hosts: o.hosts, Disk: o.disk, TLS: o.tls, ServerCert: o.cert, Tick: o.tick}
 	z.Fast = true // as for etcd
 	if z.Tick == 0 {
 		z.Tick = zkTick

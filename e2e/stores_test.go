@@ -42,6 +42,7 @@ type serverOptions struct {
 	hosts   bool          // each node can be cut off from the others
 	tick    time.Duration // ZooKeeper's; zkTick if not set
 	alert   bool          // ZooKeeper's nodes miss each other after two ticks, not after five
+	disk    int           // MiB of a disk of its own for each node; none if not set
 	tls     bool
 	cert    servers.ServerCert // what is wrong with the servers' own
 	secured bool               // only who shows the kind's credentials may do anything
