@@ -130,12 +130,16 @@ func (w *guardWatcher) find() {
 
 // await watches a guard from when it has a child, which knows the fencing token.
 func (w *guardWatcher) await(guard int) {
-	children, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", guard, guard))
-	if err != nil {
+	threads, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", guard))
+	if len(threads) == 0 {
 		delete(w.waiting, guard)
 		return
 	}
-	for _, child := range strings.Fields(string(children)) {
+	var children []string
+	for _, thread := range threads {
+		children = append(children, strings.Fields(readFile(thread))...)
+	}
+	for _, child := range children {
 		pid, _ := strconv.Atoi(child)
 		token := tokenOf(pid)
 		if token == 0 {

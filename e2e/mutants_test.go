@@ -50,6 +50,17 @@ var mutants = []mutant{
 			"_ = syscall.Kill(-s.group, syscall.SIGKILL) // before": "// before",
 		},
 		trial: "stopped", store: "file",
+	}, {
+		name: "winner that does not settle", file: "lock/etcd/settle.go",
+		changes: map[string]string{"return bootclock.Now() >= a.settle.until": "return true"},
+		trial:   "lock deleted", store: "etcd",
+	}, {
+		name: "lease renewed without a look at the lock", file: "lock/etcd/session.go",
+		changes: map[string]string{
+			"if x.create.Load() == 0 {": "if x.create.Load() >= 0 {",
+			"err := x.ours(kv)":         "err := x.ours(kv)\n\t\t\terr = nil",
+		},
+		trial: "lock deleted", store: "etcd",
 	},
 }
 
@@ -109,7 +120,7 @@ func (m mutant) build(t *testing.T) (bin string) {
 func TestTrials(t *testing.T) {
 	t.Parallel()
 	for name, trial := range map[string]func(*testing.T) verdict{
-		"frozen": trialFrozen, "late answers": trialLateAnswers, "stopped": trialStopped,
+		"frozen": trialFrozen, "late answers": trialLateAnswers, "stopped": trialStopped, "lock deleted": trialLockDeleted,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -172,5 +183,24 @@ func trialStopped(t *testing.T) verdict {
 	e.leads(b, first)
 	pass(200 * time.Millisecond)
 	st.tr.faults = []fault{{kind: "told to stop", from: told, to: told, hits: []string{"a"}, leader: first.token}}
+	return st.verdict()
+}
+
+// The lock is deleted by hand under a holder that hears of it, if a little late.
+func trialLockDeleted(t *testing.T) verdict {
+	t.Helper()
+	const ttl = 6 * time.Second
+	s := shared(t, etcdKind)
+	e := newElection(t, s)
+	st := e.stand(ttl)
+	proxy := servers.NewProxy(t, s.Endpoints()[0])
+	_, b, first := e.pair(spec{ttl: ttl, command: e.wild(), store: s.at(proxy.Addr())}, spec{ttl: ttl, command: e.wild()}, everyRole...)
+	proxy.Delay(0, 300*time.Millisecond)
+	gone := s.breakages[1]
+	gone.do(e)
+	taken := now()
+	e.leads(b, first)
+	pass(200 * time.Millisecond)
+	st.tr.faults = []fault{{kind: gone.name, from: taken, to: taken, hits: []string{"a"}, leader: first.token, mayEnd: true}}
 	return st.verdict()
 }
