@@ -47,7 +47,7 @@ var consulKind = &kind{
 		}},
 		{"lock key deleted", func(e *election) { e.store.consul(http.MethodDelete, "/v1/kv"+e.consulKey(), nil) }},
 	},
-	left: consulLeft, renewal: unseenRenewal,
+	left: consulLeft, renewal: unseenRenewal, asker: consulAsker,
 	shortest: time.Second,
 	lease:    same,
 	// It waits for twice the TTL, and the lock-delay after that.

@@ -35,7 +35,7 @@ var etcdKind = &kind{
 		{"lease revoked", func(e *election) { e.store.etcdctl("lease", "revoke", filepath.Base(e.etcdKey())) }},
 		{"lock key deleted", func(e *election) { e.store.etcdctl("del", e.etcdKey()) }},
 	},
-	left: etcdLeft, renewal: unseenRenewal,
+	left: etcdLeft, renewal: unseenRenewal, asker: etcdAsker,
 	shortest: 2 * time.Second,
 	lease:    same,
 	// It looks for leases that have run out twice a second.
