@@ -44,13 +44,17 @@ func way(hold func(*servers.Proxy), length func(*chaos, step) time.Duration) fun
 
 func reset(_ *chaos, p *place, _ step) []act { return once(p.each((*servers.Proxy).Reset)) }
 
-// lateness of an answer is most of what a request may take. Where a renewal is two
-// of them, each has its half.
+// lateness of an answer is so much that a renewal takes six tenths of its time-out.
+// On Consul it is two requests, on ZooKeeper two, and two more if it has to connect.
 func (c *chaos) lateness() time.Duration {
-	if c.store.kind == zkKind {
-		return c.ttl / 8 * 3 / 10
+	switch c.store.kind {
+	case zkKind:
+		return c.ttl / 8 * 15 / 100
+	case consulKind:
+		return c.ttl / 6 * 3 / 10
+	default:
+		return c.ttl / 6 * 6 / 10
 	}
-	return c.ttl / 6 * 6 / 10
 }
 
 func (p *place) delay(down time.Duration) func() error {

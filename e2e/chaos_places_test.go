@@ -148,8 +148,6 @@ func (c *chaos) stopAll() {
 func (c *chaos) running() []proc {
 	c.t.Helper()
 	return slices.DeleteFunc(processes(c.t), func(p proc) bool {
-		env := environOf(p.pid)
-		ours := slices.Contains(env, "LEADERRUN_ELECTION="+c.name) || slices.Contains(p.args, c.name)
-		return !ours || !strings.Contains(strings.Join(append(p.args, env...), "\x00"), c.dir) && !isLeaderrun(p)
+		return !strings.Contains(strings.Join(p.args, "\x00"), c.dir)
 	})
 }

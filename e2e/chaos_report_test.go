@@ -32,7 +32,7 @@ func (c *chaos) effects() map[string]*effect {
 			all[a.kind] = e
 		}
 		e.hits++
-		if n.last >= c.nextAfter(a).add(-time.Second) {
+		if n.last >= c.nextAfter(a).add(-200*time.Millisecond) {
 			e.wentOn++
 			continue
 		}

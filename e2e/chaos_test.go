@@ -89,7 +89,7 @@ func throw(t *testing.T, s *store, disk *servers.Disk, ttl time.Duration, seed u
 		c.places = append(c.places, c.newPlace(i))
 	}
 	c.trial = trial{store: s.name, ttl: ttl, outlives: s.outlives(ttl), began: now(), history: c.history}
-	holds, guards := watchHolds(c.election), watchGuards(c.election)
+	holds, guards, pulse := watchHolds(c.election), watchGuards(c.election), startMetronome()
 	for n := 0; now().since(c.trial.began) < length; n++ {
 		c.take(c.plan.step(n))
 	}
@@ -97,6 +97,7 @@ func throw(t *testing.T, s *store, disk *servers.Disk, ttl time.Duration, seed u
 	c.trial.ended = now()
 	c.trial.holds, c.trial.guards = holds.stop(), guards.stop()
 	c.stopAll()
+	c.trial.faults = pulse.stop()
 	c.collect()
 	v := judge(&c.trial)
 	_, err := io.WriteString(os.Stdout, c.report(v, seed))
