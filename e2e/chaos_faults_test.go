@@ -41,14 +41,16 @@ type act struct {
 	do    func() error
 	slow  bool // it runs in a goroutine of its own
 	tidy  bool // it comes after the fault's end
+	bites bool // what came before was but its preparation
 }
 
 // An attack is a fault that is under way.
 type attack struct {
 	fault
 	step    step
-	acts    []act // still to come
-	running int   // slow ones
+	acts    []act   // still to come
+	running int     // slow ones
+	bit     instant // when it began to matter
 	planned time.Duration
 }
 
@@ -110,7 +112,7 @@ func (c *chaos) begin(s step) {
 		a.mayEnd = true
 	}
 	a.from = now()
-	a.to = a.from
+	a.bit, a.to = a.from, a.from
 	c.going = append(c.going, a)
 	c.proceed()
 }
@@ -139,6 +141,9 @@ func (c *chaos) proceed() {
 }
 
 func (c *chaos) do(a *attack, part act) {
+	if part.bites {
+		a.bit = now()
+	}
 	finish := func(err error) {
 		if err != nil && !errors.Is(err, os.ErrProcessDone) && !errors.Is(err, unix.ESRCH) {
 			c.t.Errorf("%s: %v", a.kind, err)

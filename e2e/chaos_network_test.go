@@ -71,7 +71,7 @@ func lateThenHeld(c *chaos, p *place, s step) []act {
 		{do: p.delay(late)},
 		// A request that came through, and its answer not, would keep the lease for
 		// longer than the last answer says.
-		{after: held, do: p.each((*servers.Proxy).HoldUp)},
+		{after: held, do: p.each((*servers.Proxy).HoldUp), bites: true},
 		{after: held + late + 100*time.Millisecond, do: p.each((*servers.Proxy).Hold)},
 		{after: held + c.ttl*3/2, do: func() error { _ = p.delay(0)(); return p.each((*servers.Proxy).Resume)() }},
 	}

@@ -5,7 +5,6 @@ package e2e
 import (
 	"fmt"
 	"os"
-	"os/exec"
 	"slices"
 	"strings"
 	"testing"
@@ -153,12 +152,4 @@ func (c *chaos) running() []proc {
 		ours := slices.Contains(env, "LEADERRUN_ELECTION="+c.name) || slices.Contains(p.args, c.name)
 		return !ours || !strings.Contains(strings.Join(append(p.args, env...), "\x00"), c.dir) && !isLeaderrun(p)
 	})
-}
-
-// command runs one of the system's tools.
-func command(name string, args ...string) error {
-	if out, err := exec.Command(name, args...).CombinedOutput(); err != nil {
-		return fmt.Errorf("%s: %w: %s", name, err, out)
-	}
-	return nil
 }

@@ -46,7 +46,7 @@ func newPlan(seed uint64, s *store) *plan {
 // rand is the source of what the words name.
 func (p *plan) rand(what string, n ...int) *rand.Rand {
 	h := fnv.New64a()
-	fmt.Fprint(h, p.store, what, n)
+	_, _ = h.Write([]byte(fmt.Sprint(p.store, what, n))) // never fails
 	return rand.New(rand.NewPCG(p.seed, h.Sum64()))
 }
 

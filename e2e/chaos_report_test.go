@@ -21,25 +21,25 @@ type effect struct {
 func (c *chaos) effects() map[string]*effect {
 	all := map[string]*effect{}
 	tenures := c.history.inOrder()
-	for i, f := range c.trial.faults {
-		n := c.history.tenures[f.leader]
-		if n == nil || f.kind == wallStepped || c.metAnother(i) {
+	for _, a := range c.over {
+		n := c.history.tenures[a.leader]
+		if n == nil || c.metAnother(a) {
 			continue
 		}
-		e := all[f.kind]
+		e := all[a.kind]
 		if e == nil {
 			e = &effect{}
-			all[f.kind] = e
+			all[a.kind] = e
 		}
 		e.hits++
-		if n.last >= min(c.nextFault(i), c.trial.ended)-instant(time.Second) {
+		if n.last >= c.nextAfter(a).add(-time.Second) {
 			e.wentOn++
 			continue
 		}
-		e.deaths = append(e.deaths, n.last.since(f.from))
+		e.deaths = append(e.deaths, e.death(a, n).since(a.bit))
 		for _, next := range tenures {
 			if next.token > n.token {
-				e.takeover = append(e.takeover, next.first.since(f.from))
+				e.takeover = append(e.takeover, next.first.since(a.bit))
 				break
 			}
 		}
@@ -47,20 +47,29 @@ func (c *chaos) effects() map[string]*effect {
 	return all
 }
 
-// nextFault is when the next one began; steps of the clock are none.
-func (c *chaos) nextFault(i int) instant {
-	for _, f := range c.trial.faults[i+1:] {
-		if f.kind != wallStepped {
-			return f.from
+// death is the tree's, or, where a said limit leaves what it forked, the command's.
+func (*effect) death(a *attack, n *tenure) instant {
+	if main := n.roles["main"]; a.said && main != 0 {
+		return main
+	}
+	return n.last
+}
+
+// nextAfter is when the next fault began.
+func (c *chaos) nextAfter(a *attack) instant {
+	next := c.trial.ended
+	for _, other := range c.over {
+		if other.from > a.from {
+			next = min(next, other.from)
 		}
 	}
-	return c.trial.ended
+	return next
 }
 
 // metAnother tells whether a fault was on together with another.
-func (c *chaos) metAnother(i int) bool {
-	return slices.ContainsFunc(slices.Concat(c.trial.faults[:i], c.trial.faults[i+1:]), func(f fault) bool {
-		return f.kind != wallStepped && f.from <= c.trial.faults[i].to && f.to >= c.trial.faults[i].from
+func (c *chaos) metAnother(a *attack) bool {
+	return slices.ContainsFunc(c.over, func(other *attack) bool {
+		return other != a && other.from <= a.to && other.to >= a.from
 	})
 }
 

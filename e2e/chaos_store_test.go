@@ -4,9 +4,6 @@ package e2e
 
 import (
 	"errors"
-	"fmt"
-	"net/http"
-	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -86,55 +83,13 @@ func nodeStutters(c *chaos, _ *place, s step) (acts []act) {
 // leaderMoved asks the cluster for another leader; ZooKeeper cannot be asked.
 func leaderMoved(c *chaos, _ *place, s step) []act {
 	var move func() error
-	switch store := c.store.server.(type) {
-	case *servers.Etcd:
-		move = func() error { return moveEtcdLeader(store, s.node) }
-	case *servers.Consul:
-		move = func() error { return c.consulTransfers() }
-	default:
+	if mover, ok := c.store.server.(interface{ MoveLeader(node int) error }); ok {
+		move = func() error { return mover.MoveLeader(s.node) }
+	} else {
 		leader, err := c.store.Leader()
 		move = func() error { return errors.Join(err, c.store.Restart(leader)) }
 	}
 	return []act{{do: move, slow: true}}
-}
-
-func moveEtcdLeader(e *servers.Etcd, other int) error {
-	leader, err := e.Leader()
-	if err != nil {
-		return err
-	}
-	if other == leader {
-		other = (leader + 1) % clusterNodes
-	}
-	list, err := e.Ctl("member", "list")
-	if err != nil {
-		return err
-	}
-	for line := range strings.Lines(list) {
-		// ID, status, name, peer addresses, ...
-		f := strings.Split(line, ", ")
-		if len(f) > 2 && f[2] == fmt.Sprintf("n%d", other) {
-			_, err := e.Ctl("move-leader", f[0], "--endpoints="+e.Endpoints()[leader])
-			return err
-		}
-	}
-	return fmt.Errorf("move etcd's leader to n%d: no such member:\n%s", other, list)
-}
-
-func (c *chaos) consulTransfers() error {
-	request, err := http.NewRequest(http.MethodPost, "http://"+c.store.Endpoints()[0]+"/v1/operator/raft/transfer-leader", nil)
-	if err != nil {
-		return err
-	}
-	answer, err := (&http.Client{Timeout: 10 * time.Second}).Do(request)
-	if err != nil {
-		return err
-	}
-	defer answer.Body.Close()
-	if answer.StatusCode != http.StatusOK {
-		return fmt.Errorf("move consul's leader: %s", answer.Status)
-	}
-	return nil
 }
 
 // all does something to every node.

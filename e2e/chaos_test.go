@@ -4,7 +4,7 @@ package e2e
 
 import (
 	"cmp"
-	"fmt"
+	"io"
 	"math/rand/v2"
 	"os"
 	"slices"
@@ -99,7 +99,8 @@ func throw(t *testing.T, s *store, disk *servers.Disk, ttl time.Duration, seed u
 	c.stopAll()
 	c.collect()
 	v := judge(&c.trial)
-	fmt.Fprint(os.Stdout, c.report(v, seed))
+	_, err := io.WriteString(os.Stdout, c.report(v, seed))
+	must(t, err)
 	for _, breach := range v.breaches[:min(20, len(v.breaches))] {
 		t.Error(breach)
 	}
