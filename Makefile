@@ -55,7 +55,7 @@ chaos: install-tools ## random faults on every store, judged: CHAOS=1h for longe
 
 .PHONY: chaos-mutants
 chaos-mutants: install-tools ## the fault run, which has to fail, on builds with a bug in a deadline
-	LEADERRUN_TEST_MUTANTS=15s go test ./e2e -run '^TestMutants$$' -count=1 -v
+	LEADERRUN_TEST_MUTANTS=25s go test ./e2e -run '^TestMutants$$' -count=1 -v
 
 .PHONY: bench
 bench: build install-tools ## handover, takeover, memory, beside etcdctl lock and flock
