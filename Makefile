@@ -53,6 +53,10 @@ race: install-tools ## the tests of the packages under the race detector
 chaos: install-tools ## random faults on every store, judged: CHAOS=1h for longer, SEED=N to see a run again
 	LEADERRUN_TEST_CHAOS=$(CHAOS) LEADERRUN_TEST_SEED=$(SEED) go test ./e2e -run '^TestChaos$$' -count=1 -v -timeout 0
 
+.PHONY: chaos-mutants
+chaos-mutants: install-tools ## the fault run, which has to fail, on builds with a bug in a deadline
+	LEADERRUN_TEST_MUTANTS=25s go test ./e2e -run '^TestMutants$$' -count=1 -v
+
 .PHONY: bench
 bench: build install-tools ## handover, takeover, memory, beside etcdctl lock and flock
 	go run ./scripts/bench -bin bin/leaderrun $(BENCHFLAGS)

@@ -192,14 +192,29 @@ func (a *zkAsker) close() {
 
 // fileAsker looks for the newest record, and then whether the lock file that it names
 // still shows a heartbeat: another's, until that has written a record, is taken for
-// the old one's.
-type fileAsker struct{ lock, dir string }
-
-func newFileAsker(e *election) asker {
-	return fileAsker{e.lockFile(), filepath.Join(e.store.dir, e.name+".d")}
+// the old one's, but not once that was seen to have ended.
+type fileAsker struct {
+	lock, dir    string
+	latest, over shown
 }
 
-func (a fileAsker) ask() (shown, error) {
+func newFileAsker(e *election) asker {
+	return &fileAsker{lock: e.lockFile(), dir: filepath.Join(e.store.dir, e.name+".d")}
+}
+
+func (a *fileAsker) ask() (shown, error) {
+	s, err := a.look()
+	if err != nil || s == a.over {
+		return shown{}, err
+	}
+	if s == (shown{}) {
+		a.over = a.latest
+	}
+	a.latest = s
+	return s, nil
+}
+
+func (a *fileAsker) look() (shown, error) {
 	var state struct {
 		Record json.RawMessage
 		Lock   struct{ Ino uint64 }
@@ -230,7 +245,7 @@ func (a fileAsker) ask() (shown, error) {
 }
 
 // newest reads the state with the highest number.
-func (a fileAsker) newest(state any) error {
+func (a *fileAsker) newest(state any) error {
 	entries, err := os.ReadDir(a.dir)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil
@@ -252,4 +267,4 @@ func (a fileAsker) newest(state any) error {
 	return json.Unmarshal(data, state)
 }
 
-func (fileAsker) close() {}
+func (*fileAsker) close() {}

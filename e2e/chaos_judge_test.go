@@ -124,9 +124,13 @@ func (v *verdict) holds(tr *trial) {
 	}
 }
 
-// losses tells those that something explains from those that should not have been.
+// losses tells those that something explains from those that should not have been. A
+// tenure that ended before its child began stopped nothing.
 func (v *verdict) losses(tr *trial) {
 	for _, l := range tr.losses {
+		if tr.history.tenures[l.token] == nil {
+			continue
+		}
 		if slices.ContainsFunc(tr.faults, func(f fault) bool {
 			return f.mayEnd && f.reaches(l.candidate) && f.from <= l.at && l.at <= f.to.add(tr.ttl+tr.margin())
 		}) {

@@ -98,6 +98,7 @@ func TestJudge(t *testing.T) {
 		"next one frozen briefly":  {func(tr *trial) { tr.ended = at(42 * sec); add(tr, standbyFrozen(false)) }, "1.5s longer than it may be", ""},
 		"left":                     {func(tr *trial) { tr.left = []proc{{5, 1, "S", []string{"child"}}} }, "left running: pid 5 of 1, S, [child]", ""},
 		"loss without a fault":     {func(tr *trial) { lose(tr, "a", 11, 29*sec) }, "needless: a lost token 11", ""},
+		"loss without a child":     {change: func(tr *trial) { lose(tr, "a", 10, 21*sec) }},
 		"loss by another's fault":  {func(tr *trial) { lose(tr, "c", 9, 20*sec) }, "needless: c lost", ""},
 		"loss by a hiccup":         {func(tr *trial) { tr.faults[1].mayEnd = false }, "needless: b lost", ""},
 		"loss right after a fault": {change: func(tr *trial) { lose(tr, "b", 9, 25*sec+250*ms) }},

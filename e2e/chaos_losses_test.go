@@ -51,8 +51,8 @@ func (l *ledger) note(c *candidate, said logLine) {
 			return
 		}
 	case childStopped:
-		if strings.HasPrefix(cause, "received") || cause == "ended by itself" {
-			return
+		if strings.HasPrefix(cause, "received") || cause == "ended by itself" || cause == "killed: did not stop in time" {
+			return // of the last one a line before has told why it was to stop
 		}
 	default:
 		return

@@ -70,9 +70,13 @@ func late(c *chaos, p *place, s step) []act {
 // last one that comes is late, and the store has counted from the request.
 func lateThenHeld(c *chaos, p *place, s step) []act {
 	held := c.ttl/2 + time.Duration(s.detail*float64(c.ttl)/2)
+	late := c.lateness() * 4 / 3
 	return []act{
-		{do: p.delay(c.lateness())},
-		{after: held, do: p.each((*servers.Proxy).Hold), bites: true},
+		{do: p.delay(late)},
+		// A request that came through, and its answer not, would keep the lease for
+		// longer than the last answer says.
+		{after: held, do: p.each((*servers.Proxy).HoldUp), bites: true},
+		{after: held + late + 100*time.Millisecond, do: p.each((*servers.Proxy).Hold)},
 		{after: held + c.ttl*3/2, do: func() error { _ = p.delay(0)(); return p.each((*servers.Proxy).Resume)() }},
 	}
 }

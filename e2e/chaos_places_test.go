@@ -52,7 +52,7 @@ func (c *chaos) fill(p *place) {
 	p.started++
 	s := spec{
 		id: fmt.Sprintf("p%d-%d", p.number, p.started), ttl: c.ttl, command: child.command(c.election),
-		flags: slices.Concat(littleGrace, []string{"--stop-timeout", "300ms"}),
+		flags: slices.Concat(littleGrace, []string{"--stop-timeout", "1s"}),
 	}
 	if len(p.proxies) > 0 {
 		var endpoints []string

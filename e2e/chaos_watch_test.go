@@ -23,12 +23,10 @@ const (
 // A guardWatcher reads the guards' deadlines from the kernel's timers, without
 // asking leaderrun: the remaining time in /proc/PID/fdinfo of their timerfd.
 type guardWatcher struct {
-	dir  string // in the arguments of every guard of the election
+	e    *election
 	quit chan struct{}
 	done chan struct{}
 
-	settled map[int]bool          // processes that are no guard of ours, or are known
-	young   map[int]instant       // others, by when they were first seen: they may yet execute one
 	waiting map[int]bool          // guards without a child
 	watched map[int]*watchedGuard // guards with one
 	seen    map[uint64]*guardSeen // by token
@@ -43,9 +41,8 @@ type watchedGuard struct {
 // watchGuards begins to look at the guards of the election's candidates.
 func watchGuards(e *election) *guardWatcher {
 	w := &guardWatcher{
-		dir: e.dir, quit: make(chan struct{}), done: make(chan struct{}),
-		settled: map[int]bool{}, young: map[int]instant{}, waiting: map[int]bool{},
-		watched: map[int]*watchedGuard{}, seen: map[uint64]*guardSeen{},
+		e: e, quit: make(chan struct{}), done: make(chan struct{}),
+		waiting: map[int]bool{}, watched: map[int]*watchedGuard{}, seen: map[uint64]*guardSeen{},
 	}
 	go w.run()
 	return w
@@ -76,7 +73,9 @@ func (w *guardWatcher) run() {
 		}
 		if now().since(found) >= findEvery {
 			found = now()
-			w.find()
+			for _, pid := range w.e.supervisors() {
+				w.find(pid)
+			}
 			for pid := range w.waiting {
 				w.await(pid)
 			}
@@ -92,56 +91,41 @@ func (w *guardWatcher) run() {
 	}
 }
 
-// find looks for guards among the processes that are new.
-func (w *guardWatcher) find() {
-	dir, err := os.Open("/proc")
-	if err != nil {
-		return
-	}
-	names, err := dir.Readdirnames(-1)
-	_ = dir.Close()
-	if err != nil {
-		return
-	}
-	settled, young := map[int]bool{}, map[int]instant{} // without those that have ended
-	for _, name := range names {
-		pid, err := strconv.Atoi(name)
-		if err != nil {
-			continue
-		}
-		if w.settled[pid] {
-			settled[pid] = true
-			continue
-		}
-		p, _ := readProc(pid)
-		switch first, known := w.young[pid]; {
-		case p.pid != 0 && isGuard(p) && strings.Contains(strings.Join(p.args, "\x00"), w.dir):
-			w.waiting[pid], settled[pid] = true, true
-		case !known:
-			young[pid] = now()
-		case now().since(first) > time.Second:
-			settled[pid] = true
-		default:
-			young[pid] = first
+// find looks for guards below a leaderrun. All of /proc takes too long while a child
+// storms.
+func (w *guardWatcher) find(leaderrun int) {
+	for _, pid := range childPids(leaderrun) {
+		p, ok := readProc(pid)
+		switch {
+		case !ok || w.watched[pid] != nil:
+		case isGuard(p):
+			w.waiting[pid] = true
+		case isLeaderrun(p): // the first was what it was started with, or a tiny init
+			w.find(pid)
 		}
 	}
-	w.settled, w.young = settled, young
+}
+
+// childPids returns the children of all threads of a process.
+func childPids(parent int) (pids []int) {
+	threads, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", parent))
+	for _, thread := range threads {
+		for _, child := range strings.Fields(readFile(thread)) {
+			pid, _ := strconv.Atoi(child)
+			pids = append(pids, pid)
+		}
+	}
+	return pids
 }
 
 // await watches a guard from when it has a child, which knows the fencing token.
 func (w *guardWatcher) await(guard int) {
-	threads, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", guard))
-	if len(threads) == 0 {
+	if p, ok := readProc(guard); !ok || !isGuard(p) {
 		delete(w.waiting, guard)
 		return
 	}
-	var children []string
-	for _, thread := range threads {
-		children = append(children, strings.Fields(readFile(thread))...)
-	}
-	for _, child := range children {
-		pid, _ := strconv.Atoi(child)
-		token := tokenOf(pid)
+	for _, child := range childPids(guard) {
+		token := tokenOf(child)
 		if token == 0 {
 			continue // it does not execute the command yet
 		}

@@ -79,7 +79,7 @@ func TestWatchers(t *testing.T) {
 			}
 		}
 		// Of a guard that could not renew the deadline is known exactly.
-		if g := st.tr.guards[second.token]; g.deadline < frozen || g.deadline > frozen.add(ttl) || second.last < g.deadline.add(-ms) {
+		if g := st.tr.guards[second.token]; g.deadline < frozen || g.deadline > frozen.add(ttl) || second.last < g.deadline.add(-sec) {
 			t.Errorf("frozen at %v, deadline %v later, dead %v after that", frozen, g.deadline.since(frozen), second.last.since(g.deadline))
 		}
 	})

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -24,6 +25,7 @@ type election struct {
 	dir        string // in the arguments of every child, so that none gets lost
 	signals    string // what --log-signals writes
 	history    *history
+	adding     sync.Mutex
 	candidates []*candidate
 	apart      bool // a fault run judges its history by itself
 }
