@@ -36,7 +36,7 @@ func (c *chaos) effects() map[string]*effect {
 			e.wentOn++
 			continue
 		}
-		e.deaths = append(e.deaths, e.death(a, n).since(a.bit))
+		e.deaths = append(e.deaths, max(0, e.death(a, n).since(a.bit))) // it beats only now and then
 		for _, next := range tenures {
 			if next.token > n.token {
 				e.takeover = append(e.takeover, next.first.since(a.bit))
@@ -66,10 +66,10 @@ func (c *chaos) nextAfter(a *attack) instant {
 	return next
 }
 
-// metAnother tells whether a fault was on together with another.
+// metAnother tells whether a fault was on together with another, or nearly so.
 func (c *chaos) metAnother(a *attack) bool {
 	return slices.ContainsFunc(c.over, func(other *attack) bool {
-		return other != a && other.from <= a.to && other.to >= a.from
+		return other != a && other.from <= a.to.add(time.Second/2) && other.to >= a.from.add(-time.Second/2)
 	})
 }
 
