@@ -104,3 +104,17 @@ func rounded(d time.Duration) string {
 	}
 	return d.Round(10 * time.Millisecond).String()
 }
+
+// timeline is what was done to whom, and when, as the history of beats counts.
+func (c *chaos) timeline() string {
+	var b strings.Builder
+	all := c.history.inOrder()
+	for _, f := range c.trial.faults {
+		if len(all) > 0 && f.kind != wallStepped {
+			first := all[0].first
+			fmt.Fprintf(&b, "%v to %v: %s, of %v, leader's token %d\n",
+				f.from.since(first), f.to.since(first), f.kind, f.hits, f.leader)
+		}
+	}
+	return b.String()
+}

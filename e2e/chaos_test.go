@@ -82,7 +82,7 @@ func throw(t *testing.T, s *store, disk *servers.Disk, ttl time.Duration, seed u
 	c.letNobodyBeat()
 	t.Cleanup(func() {
 		if t.Failed() {
-			t.Logf("to see it again: make chaos CHAOS=%v SEED=%d (%s)", length, seed, s.name)
+			t.Logf("to see it again: make chaos CHAOS=%v SEED=%d (%s)\n%s", length, seed, s.name, c.timeline())
 		}
 	})
 	for i := range places {
