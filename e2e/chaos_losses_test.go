@@ -65,12 +65,13 @@ func (l *ledger) note(c *candidate, said logLine) {
 	l.losses = append(l.losses, loss{candidate: c.id, token: token, at: now(), why: said.msg() + ": " + cause})
 }
 
-// settled returns the losses with the time of each: the tenure's last beat, if it had
-// one, for the log goes by the wall's clock.
+// settled returns the losses with the time of each: about the tenure's last beat, if it
+// had one, for the log goes by the wall's clock. A busy machine lets some time go by
+// between the last beat and the death, so that this is no earlier than what caused it.
 func (l *ledger) settled(h *history) []loss {
 	for i, loss := range l.losses {
 		if n := h.tenures[loss.token]; n != nil {
-			l.losses[i].at = n.last
+			l.losses[i].at = min(loss.at, n.last.add(tendEvery))
 		}
 	}
 	return l.losses

@@ -147,10 +147,12 @@ func (c *chaos) pass(cond func() bool) {
 	})
 }
 
+const tendEvery = 250 * time.Millisecond
+
 // tend does now and then what an operator does: starts candidates where one has
 // ended. It also keeps what the candidates write from filling the disk.
 func (c *chaos) tend() {
-	if now().since(c.tended) < 250*time.Millisecond {
+	if now().since(c.tended) < tendEvery {
 		return
 	}
 	c.tended = now()
