@@ -87,7 +87,7 @@ func parse() options {
 	flag.BoolVar(&o.daemon, "daemon", false, "leave a daemon behind (two forks and setsid) that beats too")
 	flag.BoolVar(&o.burn, "burn", false, "keep a processor busy")
 	flag.BoolVar(&o.stop, "stop", false, "stop its main process, as by SIGSTOP, once the others are started")
-	flag.BoolVar(&o.storm, "storm", false, "start four plain children and a process that goes on forking itself and ending, as fast as two in a millisecond")
+	flag.BoolVar(&o.storm, "storm", false, "start four plain children and a process that forks itself and ends, and so on, every five milliseconds")
 	flag.IntVar(&o.user, "user", 0, "become this user, if not 0")
 	flag.BoolVar(&o.ignoreTerm, "ignore-term", false, "survive HUP, INT, QUIT and TERM")
 	flag.BoolVar(&o.echoStdin, "echo-stdin", false, "copy standard input to standard output, then exit 0")

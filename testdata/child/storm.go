@@ -17,8 +17,9 @@ import (
 // what runs in the fork neither allocates nor grows its stack, for there is nobody to
 // do it: it is one thread of a Go program, without the others.
 
-// hopEvery is what keeps a storm from taking the machine.
-const hopEvery = 500 * time.Microsecond
+// hopEvery is what keeps a storm from taking the machine: while the guard is stopped
+// nobody reaps, and each hop leaves a zombie.
+const hopEvery = 5 * time.Millisecond
 
 // A hopping is all that a fork needs.
 type hopping struct {
