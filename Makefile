@@ -8,6 +8,8 @@ SHELL := /bin/bash
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 STORE ?= file
 FUZZTIME ?= 10s
+CHAOS ?= 3m
+SEED ?=
 # Two packages at once would take the processor from each other's deadlines.
 TESTFLAGS ?= -p 1 -timeout 30m
 # What `go build` would add from git only varies the binary, and fails where the
@@ -54,6 +56,14 @@ fuzz: ## every fuzz target for FUZZTIME, 10s each
 		echo "$$(dirname $$file) $$target"; \
 		out=$$(go test "$$(dirname $$file)" -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) -parallel 1 </dev/null 2>&1) \
 			|| { echo "$$out"; exit 1; }; done
+
+.PHONY: chaos
+chaos: install-tools ## random faults on every store, judged: CHAOS=1h for longer, SEED=N to see a run again
+	LEADERRUN_TEST_CHAOS=$(CHAOS) LEADERRUN_TEST_SEED=$(SEED) go test ./e2e -run '^TestChaos$$' -count=1 -v -timeout 0
+
+.PHONY: chaos-mutants
+chaos-mutants: install-tools ## the fault run, which has to fail, on builds with a bug in a deadline
+	LEADERRUN_TEST_MUTANTS=25s go test ./e2e -run '^TestMutants$$' -count=1 -v
 
 .PHONY: bench
 bench: build install-tools ## handover, takeover, memory, beside etcdctl lock and flock

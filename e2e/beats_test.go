@@ -132,7 +132,17 @@ func (h *history) inOrder() []*tenure {
 // check returns every breach of the promise that the beats show, and the
 // largest overlap.
 func (h *history) check() (worst time.Duration, breaches []error) {
-	breaches = slices.Clone(h.errs)
+	breaches = h.disorder()
+	for _, o := range h.overlaps() {
+		worst = max(worst, o.by)
+		breaches = append(breaches, o)
+	}
+	return worst, breaches
+}
+
+// disorder returns what is wrong with the tokens.
+func (h *history) disorder() []error {
+	breaches := slices.Clone(h.errs)
 	all := h.inOrder()
 	for i, n := range all {
 		if len(n.candidates) != 1 || len(n.mains) > 1 {
@@ -140,17 +150,34 @@ func (h *history) check() (worst time.Duration, breaches []error) {
 				n.token, n.candidates, n.mains))
 		}
 		for _, before := range all[:i] {
-			if overlap := before.last.since(n.first); overlap >= 0 {
-				worst = max(worst, overlap)
-				breaches = append(breaches, fmt.Errorf("token %d began %v before the last beat of token %d",
-					n.token, overlap, before.token))
-			}
 			if before.token >= n.token {
 				breaches = append(breaches, fmt.Errorf("token %d came after token %d", n.token, before.token))
 			}
 		}
 	}
-	return worst, breaches
+	return breaches
+}
+
+// An overlap is one tenure that had not ended when a later one began.
+type overlap struct {
+	before, after *tenure
+	by            time.Duration
+}
+
+func (o overlap) Error() string {
+	return fmt.Sprintf("token %d began %v before the last beat of token %d", o.after.token, o.by, o.before.token)
+}
+
+func (h *history) overlaps() (found []overlap) {
+	all := h.inOrder()
+	for i, n := range all {
+		for _, before := range all[:i] {
+			if by := before.last.since(n.first); by >= 0 {
+				found = append(found, overlap{before, n, by})
+			}
+		}
+	}
+	return found
 }
 
 func (h *history) String() string {

@@ -65,8 +65,27 @@ func (e *election) start(s spec) *candidate {
 	if err := c.run(); err != nil {
 		e.t.Fatal(err)
 	}
-	e.candidates = append(e.candidates, c)
+	e.add(c)
 	return c
+}
+
+// add makes a candidate known, also to who watches meanwhile.
+func (e *election) add(c *candidate) {
+	e.adding.Lock()
+	defer e.adding.Unlock()
+	e.candidates = append(e.candidates, c)
+}
+
+// supervisors are the candidates that run, whoever asks.
+func (e *election) supervisors() (pids []int) {
+	e.adding.Lock()
+	defer e.adding.Unlock()
+	for _, c := range e.candidates {
+		if !c.ended() {
+			pids = append(pids, c.pid)
+		}
+	}
+	return pids
 }
 
 // argv is the command line of a candidate.

@@ -53,14 +53,14 @@ func needsDocker(t testing.TB) string {
 		without(t, "docker", err)
 	}
 	image.Do(func() {
-		image.id, image.err = build("leaderrun-e2e", fmt.Sprintf(dockerfile, filepath.Dir(leaderrunBin)))
+		image.id, image.err = buildImage("leaderrun-e2e", fmt.Sprintf(dockerfile, filepath.Dir(leaderrunBin)))
 	})
 	must(t, image.err)
 	return image.id
 }
 
-// build makes an image of the programs under test.
-func build(name, dockerfile string) (id string, err error) {
+// buildImage makes an image of the programs under test.
+func buildImage(name, dockerfile string) (id string, err error) {
 	dir := filepath.Dir(leaderrunBin)
 	file := filepath.Join(dir, name+".Dockerfile")
 	if err = os.WriteFile(file, []byte(dockerfile), 0o600); err != nil {

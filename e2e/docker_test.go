@@ -91,7 +91,7 @@ func TestDockerRecipe(t *testing.T) {
 	needsDocker(t)
 	_, recipe, _ := strings.Cut(readFile("../README.md"), "leaderrun is one static file):\n\n")
 	recipe, _, _ = strings.Cut(recipe, "\n\n")
-	id, err := build("leaderrun-e2e-recipe", "FROM scratch\nCOPY child /usr/bin/billing\n"+recipe)
+	id, err := buildImage("leaderrun-e2e-recipe", "FROM scratch\nCOPY child /usr/bin/billing\n"+recipe)
 	must(t, err)
 	t.Cleanup(func() { mustDocker(t, "rmi", "--force", id) })
 

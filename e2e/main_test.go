@@ -15,6 +15,7 @@
 package e2e
 
 import (
+	"cmp"
 	"errors"
 	"flag"
 	"fmt"
@@ -42,6 +43,9 @@ const (
 // The programs under test, built once. leaderrun is static, as it is shipped.
 var leaderrunBin, childBin string
 
+// binEnv names another leaderrun to test, such as a mutant: see TestMutants.
+const binEnv = "LEADERRUN_TEST_BIN"
+
 func TestMain(m *testing.M) {
 	// Under nohup these are ignored, which everything started here would inherit;
 	// exec resets what is caught.
@@ -67,19 +71,29 @@ func buildAndRun(m *testing.M) (int, error) {
 	if err := os.Chmod(dir, 0o755); err != nil { // one test runs it as nobody
 		return 0, err
 	}
-	leaderrunBin, childBin = filepath.Join(dir, "leaderrun"), filepath.Join(dir, "child")
-	for bin, pkg := range map[string]string{leaderrunBin: "leaderrun", childBin: "leaderrun/testdata/child"} {
-		build := exec.Command("go", "build", "-o", bin, pkg)
-		build.Env = append(os.Environ(), "CGO_ENABLED=0")
-		if out, err := build.CombinedOutput(); err != nil {
-			return 0, fmt.Errorf("build %s: %w\n%s", pkg, err, out)
-		}
+	leaderrunBin, childBin = os.Getenv(binEnv), filepath.Join(dir, "child")
+	if leaderrunBin == "" {
+		leaderrunBin = filepath.Join(dir, "leaderrun")
+		err = build(leaderrunBin, "leaderrun")
+	}
+	if err := cmp.Or(err, build(childBin, "leaderrun/testdata/child")); err != nil {
+		return 0, err
 	}
 	if err := waitTogether(); err != nil {
 		return 0, err
 	}
 	status := m.Run()
 	return status, errors.Join(stopShared(), removeImage())
+}
+
+// build builds a program of this module.
+func build(bin, pkg string, flags ...string) error {
+	cmd := exec.Command("go", slices.Concat([]string{"build", "-o", bin}, flags, []string{pkg})...)
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("build %s: %w\n%s", pkg, err, out)
+	}
+	return nil
 }
 
 // waitTogether lets more parallel tests run at once than there are processors,

@@ -17,7 +17,7 @@ import (
 // least by default, and leaderrun's: so long no test need wait.
 func consulOptions(o serverOptions) servers.ConsulOptions {
 	return servers.ConsulOptions{
-		Nodes: o.nodes, Agents: o.agents, Host: o.host, Hosts: o.hosts, TLS: o.tls, ServerCert: o.cert, ACL: o.secured,
+		Nodes: o.nodes, Agents: o.agents, Host: o.host, Hosts: o.hosts, Disk: o.disk, TLS: o.tls, ServerCert: o.cert, ACL: o.secured,
 		MinTTL: time.Second,
 	}
 }
@@ -47,7 +47,7 @@ var consulKind = &kind{
 		}},
 		{"lock key deleted", func(e *election) { e.store.consul(http.MethodDelete, "/v1/kv"+e.consulKey(), nil) }},
 	},
-	left: consulLeft, renewal: unseenRenewal,
+	left: consulLeft, renewal: unseenRenewal, asker: consulAsker,
 	shortest: time.Second,
 	lease:    same,
 	// It waits for twice the TTL, and the lock-delay after that.

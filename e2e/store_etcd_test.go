@@ -15,7 +15,7 @@ const (
 )
 
 func etcdOptions(o serverOptions) servers.EtcdOptions {
-	e := servers.EtcdOptions{Nodes: o.nodes, Host: o.host, Hosts: o.hosts, TLS: o.tls, ServerCert: o.cert}
+	e := servers.EtcdOptions{Nodes: o.nodes, Host: o.host, Hosts: o.hosts, Disk: o.disk, TLS: o.tls, ServerCert: o.cert}
 	e.Fast = true // its fsync would stall the beats, which are on the same disk
 	if o.secured {
 		e.User, e.Password = etcdUser, etcdPassword
@@ -35,7 +35,7 @@ var etcdKind = &kind{
 		{"lease revoked", func(e *election) { e.store.etcdctl("lease", "revoke", filepath.Base(e.etcdKey())) }},
 		{"lock key deleted", func(e *election) { e.store.etcdctl("del", e.etcdKey()) }},
 	},
-	left: etcdLeft, renewal: unseenRenewal,
+	left: etcdLeft, renewal: unseenRenewal, asker: etcdAsker,
 	shortest: 2 * time.Second,
 	lease:    same,
 	// It looks for leases that have run out twice a second.

@@ -18,7 +18,7 @@ const (
 )
 
 func zkOptions(o serverOptions) servers.ZooKeeperOptions {
-	z := servers.ZooKeeperOptions{Nodes: o.nodes, Host: o.host, Hosts: o.hosts, TLS: o.tls, ServerCert: o.cert, Tick: o.tick}
+	z := servers.ZooKeeperOptions{Nodes: o.nodes, Host: o.host, Hosts: o.hosts, Disk: o.disk, TLS: o.tls, ServerCert: o.cert, Tick: o.tick}
 	z.Fast = true // as for etcd
 	if z.Tick == 0 {
 		z.Tick = zkTick
@@ -44,7 +44,7 @@ var zkKind = &kind{
 		{"session closed", func(e *election) { e.store.closeSession(e.zkSession()) }},
 		{"lock node deleted", func(e *election) { e.zkAdmin(func(c *zk.Conn) error { return c.Delete(e.zkNode(c), -1) }) }},
 	},
-	left: zkLeft, renewal: zkRenewal,
+	left: zkLeft, renewal: zkRenewal, asker: newZKAsker,
 	shortest: 2400 * time.Millisecond, // see lock.NewRelayedTiming
 	// An answer proves the renewal before the last one, so that about half of the
 	// lease is for what is not renewing.
@@ -73,8 +73,13 @@ func (e *election) zkNode(c *zk.Conn) string {
 	if len(nodes) == 0 {
 		e.t.Fatal("no node in the queue")
 	}
+	return queue + "/" + zkFirst(nodes)
+}
+
+// zkFirst returns the node with the least number.
+func zkFirst(nodes []string) string {
 	number := func(node string) string { return node[strings.LastIndexByte(node, '-')+1:] }
-	return queue + "/" + slices.MinFunc(nodes, func(a, b string) int { return strings.Compare(number(a), number(b)) })
+	return slices.MinFunc(nodes, func(a, b string) int { return strings.Compare(number(a), number(b)) })
 }
 
 // zkSession returns the id of the leader's session.

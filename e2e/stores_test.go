@@ -42,6 +42,7 @@ type serverOptions struct {
 	hosts   bool          // each node can be cut off from the others
 	tick    time.Duration // ZooKeeper's; zkTick if not set
 	alert   bool          // ZooKeeper's nodes miss each other after two ticks, not after five
+	disk    int           // MiB of a disk of its own for each node; none if not set
 	tls     bool
 	cert    servers.ServerCert // what is wrong with the servers' own
 	secured bool               // only who shows the kind's credentials may do anything
@@ -61,6 +62,7 @@ type kind struct {
 	// renewal returns a function that returns when the leader has renewed since it
 	// was last called, or, where nobody can see that, in a tenth of a second.
 	renewal func(e *election) func()
+	asker   func(e *election) asker // who holds the lock
 
 	shortest time.Duration // the least --ttl
 	// lease is the shortest --ttl with which holds what a test says of one of d:
@@ -88,7 +90,7 @@ func same(d time.Duration) time.Duration { return d }
 
 // fileKind's locks are freed by the kernel. Its lease is what the guard is given,
 // and ends with the guard.
-var fileKind = &kind{name: "file", lease: same, outlives: same, breakages: []breakage{
+var fileKind = &kind{name: "file", lease: same, outlives: same, asker: newFileAsker, breakages: []breakage{
 	{"lock file deleted", func(e *election) { must(e.t, os.Remove(e.lockFile())) }},
 	{"lock file replaced", func(e *election) {
 		must(e.t, os.WriteFile(e.lockFile()+".new", nil, 0o600))

@@ -150,7 +150,7 @@ func (x *terminal) starts(s spec, suffix string) *candidate {
 		}
 		return c.pid != 0
 	})
-	x.e.candidates = append(x.e.candidates, c)
+	x.e.add(c)
 	return c
 }
 

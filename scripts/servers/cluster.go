@@ -29,6 +29,7 @@ type shape struct {
 	ports     []int  // a node's, where it has a host to itself; others' are as many
 	host, dir string
 	hosts     bool // each node is one
+	disk      int  // MiB of each node's own; none if not set
 	detached  bool // outlives this process: see detached.go
 }
 
@@ -157,6 +158,7 @@ func (c *cluster) Stop() error {
 	if c.lan != nil {
 		errs = append(errs, c.lan.remove())
 	}
+	errs = append(errs, c.unmountDisks())
 	if c.ownDir && c.dir != "" {
 		errs = append(errs, os.RemoveAll(c.dir))
 	}

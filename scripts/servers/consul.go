@@ -18,6 +18,7 @@ type ConsulOptions struct {
 	Host   string // the address that clients reach it at: 127.0.0.1 if not set
 	Hosts  bool   // each node, each agent is a host of its own: see Isolate; Host stays unset
 	Dir    string // for data, logs and certificates, without an earlier cluster's: a temporary one if not set
+	Disk   int    // MiB of a small disk of its own for each node's data: see FillDisk; none if not set
 
 	TLS        bool       // clients must speak it, and show a certificate of the same authority
 	ServerCert ServerCert // what is wrong with their own; nothing if not set
@@ -60,7 +61,7 @@ func RunConsul(ctx context.Context, o ConsulOptions) (*Consul, error) {
 	}
 	c.cluster = newCluster(c, shape{
 		name: "consul", nodes: o.Nodes, clients: o.Agents, ports: []int{8500, 8300, 8301},
-		host: o.Host, hosts: o.Hosts, dir: o.Dir, detached: o.detached,
+		host: o.Host, hosts: o.Hosts, dir: o.Dir, disk: o.Disk, detached: o.detached,
 	})
 	if err := c.run(ctx); err != nil {
 		return nil, err

@@ -33,6 +33,24 @@ func (c *Consul) Ctl(args ...string) (string, error) {
 	return out.String(), nil
 }
 
+// MoveLeader makes the node lead the cluster, or the next one if it does already.
+func (c *Consul) MoveLeader(node int) error {
+	leader, err := c.Leader()
+	if err != nil {
+		return err
+	}
+	if node == leader {
+		node = (node + 1) % len(c.voters())
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	var self struct{ Config struct{ NodeID string } }
+	if err := c.call(ctx, c.nodes[node], "GET", "/v1/agent/self", nil, &self); err != nil {
+		return err
+	}
+	return c.call(ctx, c.nodes[leader], "POST", "/v1/operator/raft/transfer-leader?id="+self.Config.NodeID, nil, nil)
+}
+
 // CtlEnv is the environment in which the consul program, and whoever honours the
 // same variables, reaches the cluster as its administrator.
 func (c *Consul) CtlEnv() []string {

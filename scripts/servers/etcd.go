@@ -14,6 +14,7 @@ type EtcdOptions struct {
 	Host  string // the address that clients reach it at: 127.0.0.1 if not set
 	Hosts bool   // each node is a host of its own: see Isolate; Host stays unset
 	Dir   string // for data, logs and certificates, without an earlier cluster's: a temporary one if not set
+	Disk  int    // MiB of a small disk of its own for each node's data: see FillDisk; none if not set
 
 	TLS            bool       // clients must speak it, and show a certificate of the same authority
 	ServerCert     ServerCert // what is wrong with their own; nothing if not set
@@ -50,7 +51,7 @@ func RunEtcd(ctx context.Context, o EtcdOptions) (*Etcd, error) {
 	e := &Etcd{o: o}
 	e.cluster = newCluster(e, shape{
 		name: "etcd", nodes: o.Nodes, ports: []int{2379, 2380},
-		host: o.Host, hosts: o.Hosts, dir: o.Dir, detached: o.detached,
+		host: o.Host, hosts: o.Hosts, dir: o.Dir, disk: o.Disk, detached: o.detached,
 	})
 	if err := e.run(ctx); err != nil {
 		return nil, err

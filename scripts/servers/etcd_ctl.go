@@ -21,6 +21,29 @@ func (e *Etcd) Ctl(args ...string) (string, error) {
 	return e.ctl(env, "", args...)
 }
 
+// MoveLeader makes the node lead the cluster, or the next one if it does already.
+func (e *Etcd) MoveLeader(node int) error {
+	leader, err := e.Leader()
+	if err != nil {
+		return err
+	}
+	if node == leader {
+		node = (node + 1) % len(e.nodes)
+	}
+	list, err := e.Ctl("member", "list")
+	if err != nil {
+		return err
+	}
+	for line := range strings.Lines(list) { // ID, status, name, ...
+		if f := strings.Split(line, ", "); len(f) > 2 && f[2] == e.nodes[node].name {
+			env := append(e.CtlEnv(), e.endpoints([]string{e.nodes[leader].addr}))
+			_, err := e.ctl(env, "", "move-leader", f[0])
+			return err
+		}
+	}
+	return fmt.Errorf("move etcd's leader to %s: no such member:\n%s", e.nodes[node].name, list)
+}
+
 // CtlEnv is the environment in which etcdctl, and whoever honours the same
 // variables, reaches the cluster.
 func (e *Etcd) CtlEnv() []string {

@@ -147,3 +147,22 @@ func get(t *testing.T, e *Etcd, key string) string {
 	must(t, err)
 	return strings.TrimSpace(out)
 }
+
+func TestEtcdLeaderMoves(t *testing.T) { moves(t, StartEtcd(t, EtcdOptions{Nodes: 3, Fast: true})) }
+
+func TestConsulLeaderMoves(t *testing.T) { moves(t, StartConsul(t, ConsulOptions{Nodes: 3})) }
+
+func moves(t *testing.T, s interface {
+	Leader() (int, error)
+	MoveLeader(node int) error
+},
+) {
+	t.Helper()
+	before, err := s.Leader()
+	must(t, err)
+	must(t, s.MoveLeader(before))
+	waitFor(t, "another leader", func() bool {
+		leader, err := s.Leader()
+		return err == nil && leader != before
+	})
+}

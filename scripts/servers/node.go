@@ -22,6 +22,7 @@ type node struct {
 	data, log string // a directory, a file
 	command   []string
 	ns        *Netns // the host that it is; nil if it has none to itself
+	disk      *Disk  // that data is on; nil if it has none to itself
 
 	proc             *process // the latest; nil before the first start
 	paused, isolated bool

@@ -38,6 +38,11 @@ func (c *cluster) makeNodes() error {
 		}
 		c.nodes = append(c.nodes, n)
 	}
+	if c.disk > 0 {
+		if err := c.mountDisks(); err != nil {
+			return err
+		}
+	}
 	place := c.placeOnPorts
 	if c.hosts {
 		place = c.placeOnHosts

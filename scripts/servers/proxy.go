@@ -1,11 +1,10 @@
 package servers
 
 import (
-	"errors"
-	"io"
 	"net"
 	"sync"
 	"testing"
+	"time"
 )
 
 // A Proxy stands between a client and a server on TCP and can fall silent: what a
@@ -19,23 +18,29 @@ type Proxy struct {
 	l      net.Listener
 	closed chan struct{}
 
-	mu    sync.Mutex
-	open  chan struct{} // closed while the proxy forwards
-	conns map[net.Conn]bool
+	mu       sync.Mutex
+	up, down way // to the server, to the client
+	conns    map[net.Conn]bool
 }
 
 // NewProxy starts a proxy to target, host:port, that ends with the test.
 func NewProxy(t testing.TB, target string) *Proxy {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	return NewProxyAt(t, "127.0.0.1", target)
+}
+
+// NewProxyAt is NewProxy for clients that reach this host at an address of its own.
+func NewProxyAt(t testing.TB, host, target string) *Proxy {
+	t.Helper()
+	l, err := net.Listen("tcp", net.JoinHostPort(host, "0"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	p := &Proxy{
-		target: target, l: l, closed: make(chan struct{}),
-		open: make(chan struct{}), conns: map[net.Conn]bool{},
+		target: target, l: l, closed: make(chan struct{}), conns: map[net.Conn]bool{},
+		up: way{open: make(chan struct{})}, down: way{open: make(chan struct{})},
 	}
-	close(p.open)
+	p.Resume()
 	go p.accept()
 	t.Cleanup(p.Close)
 	return p
@@ -46,11 +51,21 @@ func (p *Proxy) Addr() string { return p.l.Addr().String() }
 
 // Hold stops forwarding in both directions. Connections stay open, new ones are
 // accepted, nothing passes, not even the end of a connection.
-func (p *Proxy) Hold() {
+func (p *Proxy) Hold() { p.hold(&p.up, &p.down) }
+
+// HoldUp stops only what goes to the server.
+func (p *Proxy) HoldUp() { p.hold(&p.up) }
+
+// HoldDown stops only what comes from the server.
+func (p *Proxy) HoldDown() { p.hold(&p.down) }
+
+func (p *Proxy) hold(ways ...*way) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if isClosed(p.open) {
-		p.open = make(chan struct{})
+	for _, w := range ways {
+		if isClosed(w.open) {
+			w.open = make(chan struct{})
+		}
 	}
 }
 
@@ -58,9 +73,19 @@ func (p *Proxy) Hold() {
 func (p *Proxy) Resume() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if !isClosed(p.open) {
-		close(p.open)
+	for _, w := range []*way{&p.up, &p.down} {
+		if !isClosed(w.open) {
+			close(w.open)
+		}
 	}
+}
+
+// Delay lets what is sent from now on arrive so much later: to the server, to the
+// client. It takes nothing of the bandwidth.
+func (p *Proxy) Delay(up, down time.Duration) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.up.delay, p.down.delay = up, down
 }
 
 // Reset ends every connection with a RST to both sides. New ones are served.
@@ -131,7 +156,7 @@ func (p *Proxy) remove(c net.Conn) {
 
 func (p *Proxy) serve(client net.Conn) {
 	defer p.remove(client)
-	if !p.pass() {
+	if !p.pass(&p.up, time.Now()) {
 		return
 	}
 	server, err := net.Dial("tcp", p.target)
@@ -140,53 +165,7 @@ func (p *Proxy) serve(client net.Conn) {
 	}
 	defer p.remove(server)
 	var both sync.WaitGroup
-	both.Go(func() { p.copy(server, client) })
-	both.Go(func() { p.copy(client, server) })
+	both.Go(func() { p.copy(&p.up, server, client) })
+	both.Go(func() { p.copy(&p.down, client, server) })
 	both.Wait()
-}
-
-// pass waits while the proxy is held. It is false once it is closed.
-func (p *Proxy) pass() bool {
-	for {
-		p.mu.Lock()
-		open := p.open
-		p.mu.Unlock()
-		if isClosed(open) {
-			return !isClosed(p.closed)
-		}
-		select {
-		case <-open: // held again, perhaps: look once more
-		case <-p.closed:
-			return false
-		}
-	}
-}
-
-// copy asks whether it may pass between reading and writing: what it was waiting
-// for when the proxy was held must not slip through.
-func (p *Proxy) copy(dst, src net.Conn) {
-	buf := make([]byte, 64<<10)
-	for {
-		n, err := src.Read(buf)
-		if !p.pass() {
-			return
-		}
-		if n > 0 {
-			if _, werr := dst.Write(buf[:n]); werr != nil {
-				err = werr
-			}
-		}
-		switch {
-		case errors.Is(err, io.EOF):
-			if tcp, ok := dst.(*net.TCPConn); ok {
-				_ = tcp.CloseWrite()
-			}
-			return
-		case err != nil:
-			// One side is gone without a goodbye: neither hears from the other again.
-			_ = src.Close()
-			_ = dst.Close()
-			return
-		}
-	}
 }

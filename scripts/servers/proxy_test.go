@@ -53,6 +53,61 @@ func TestProxyHoldsTheEnd(t *testing.T) {
 	c.hearsTheEnd()
 }
 
+func TestProxyHoldsOneWay(t *testing.T) {
+	for name, hold := range map[string]func(*Proxy){"up": (*Proxy).HoldUp, "down": (*Proxy).HoldDown} {
+		t.Run(name, func(t *testing.T) {
+			heard := make(chan string, 9)
+			p := NewProxy(t, listener(t, heard))
+			c := dial(t, p)
+			c.says("one")
+			c.hears("one")
+			<-heard
+			hold(p)
+			c.says("two")
+			c.hearsNothing()
+			if got := len(heard); got != map[string]int{"up": 0, "down": 1}[name] {
+				t.Errorf("the server heard %d lines", got)
+			}
+			p.Resume()
+			c.hears("two")
+		})
+	}
+}
+
+func TestProxyDelays(t *testing.T) {
+	const up, down = 100 * time.Millisecond, 200 * time.Millisecond
+	p := NewProxy(t, echoServer(t))
+	c := dial(t, p)
+	p.Delay(up, down)
+	begin := time.Now()
+	c.says("one")
+	c.says("two")
+	c.hears("one")
+	c.hears("two")
+	if took := time.Since(begin); took < up+down || took > 2*(up+down)-50*time.Millisecond {
+		t.Errorf("two lines took %v, want little more than %v", took, up+down)
+	}
+	p.Delay(0, 0)
+	begin = time.Now()
+	c.says("three")
+	c.hears("three")
+	if took := time.Since(begin); took > down {
+		t.Errorf("took %v without a delay", took)
+	}
+}
+
+// What is late is held with the rest.
+func TestProxyHoldsTheLate(t *testing.T) {
+	p := NewProxy(t, echoServer(t))
+	c := dial(t, p)
+	p.Delay(0, 50*time.Millisecond)
+	c.says("one")
+	p.Hold()
+	c.hearsNothing()
+	p.Resume()
+	c.hears("one")
+}
+
 func TestProxyResets(t *testing.T) {
 	p := NewProxy(t, echoServer(t))
 	forwarded := dial(t, p)
@@ -141,6 +196,22 @@ func (c *client) hearsNothing() {
 
 func echoServer(t *testing.T) string {
 	t.Helper()
+	return serve(t, func(c net.Conn) { _, _ = io.Copy(c, c) })
+}
+
+// listener is an echoServer that tells of each line that it hears.
+func listener(t *testing.T, heard chan<- string) string {
+	t.Helper()
+	return serve(t, func(c net.Conn) {
+		for lines := bufio.NewScanner(c); lines.Scan(); {
+			heard <- lines.Text()
+			_, _ = io.WriteString(c, lines.Text()+"\n")
+		}
+	})
+}
+
+func serve(t *testing.T, talk func(net.Conn)) string {
+	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	must(t, err)
 	t.Cleanup(func() { _ = l.Close() })
@@ -150,7 +221,7 @@ func echoServer(t *testing.T) string {
 			if err != nil {
 				return
 			}
-			go func() { _, _ = io.Copy(c, c); _ = c.Close() }()
+			go func() { talk(c); _ = c.Close() }()
 		}
 	}()
 	return l.Addr().String()

@@ -18,6 +18,7 @@ type ZooKeeperOptions struct {
 	Host  string // the address that clients reach it at: 127.0.0.1 if not set
 	Hosts bool   // each node is a host of its own: see Isolate; Host stays unset
 	Dir   string // for data, logs and certificates, without an earlier cluster's: a temporary one if not set
+	Disk  int    // MiB of a small disk of its own for each node's data: see FillDisk; none if not set
 
 	TLS            bool       // clients must speak it, and show a certificate of the same authority
 	ServerCert     ServerCert // what is wrong with their own; nothing if not set
@@ -56,7 +57,7 @@ func StartZooKeeper(t testing.TB, o ZooKeeperOptions) *ZooKeeper {
 func RunZooKeeper(ctx context.Context, o ZooKeeperOptions) (*ZooKeeper, error) {
 	z := &ZooKeeper{o: o, super: newUUID()}
 	z.cluster = newCluster(z, shape{
-		name: "zookeeper", nodes: o.Nodes, ports: []int{2181, 2888, 3888}, host: o.Host, hosts: o.Hosts, dir: o.Dir, detached: o.detached,
+		name: "zookeeper", nodes: o.Nodes, ports: []int{2181, 2888, 3888}, host: o.Host, hosts: o.Hosts, dir: o.Dir, disk: o.Disk, detached: o.detached,
 	})
 	if err := z.run(ctx); err != nil {
 		return nil, err

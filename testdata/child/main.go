@@ -10,6 +10,7 @@
 package main
 
 import (
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -29,6 +30,7 @@ const (
 	roleFork   = "fork"
 	roleMiddle = "middle"
 	roleDaemon = "daemon"
+	roleHopper = "hopper" // see storm.go
 )
 
 type options struct {
@@ -38,6 +40,10 @@ type options struct {
 	after      time.Duration
 	fork       bool
 	daemon     bool
+	burn       bool
+	stop       bool
+	storm      bool
+	user       int
 	ignoreTerm bool
 	echoStdin  bool
 	logSignals string
@@ -49,9 +55,14 @@ type options struct {
 
 func main() {
 	o := parse()
+	become(o.user)
 	catchSignals(o)
 	if o.role == roleMiddle {
 		start(o, roleDaemon)
+		return
+	}
+	if o.role == roleHopper {
+		hop(o)
 		return
 	}
 	if o.role == roleMain {
@@ -74,6 +85,10 @@ func parse() options {
 	flag.DurationVar(&o.after, "after", 0, "wait so long before --exit or --signal")
 	flag.BoolVar(&o.fork, "fork", false, "start a plain child that beats too")
 	flag.BoolVar(&o.daemon, "daemon", false, "leave a daemon behind (two forks and setsid) that beats too")
+	flag.BoolVar(&o.burn, "burn", false, "keep a processor busy")
+	flag.BoolVar(&o.stop, "stop", false, "stop its main process, as by SIGSTOP, once the others are started")
+	flag.BoolVar(&o.storm, "storm", false, "start four plain children and a process that forks itself and ends, and so on, every five milliseconds")
+	flag.IntVar(&o.user, "user", 0, "become this user, if not 0")
 	flag.BoolVar(&o.ignoreTerm, "ignore-term", false, "survive HUP, INT, QUIT and TERM")
 	flag.BoolVar(&o.echoStdin, "echo-stdin", false, "copy standard input to standard output, then exit 0")
 	flag.StringVar(&o.logSignals, "log-signals", "", "append each signal received to `FILE`; HUP is then only logged")
@@ -95,6 +110,32 @@ func misbehave(o options) {
 		if err := start(o, roleMiddle).Wait(); err != nil {
 			fail("the daemon's middle process", err)
 		}
+	}
+	if o.storm {
+		for range 4 {
+			start(o, roleFork)
+		}
+		start(o, roleHopper)
+	}
+	if o.burn {
+		go func() {
+			for turns := 0; ; {
+				turns++
+			}
+		}()
+	}
+	if o.stop {
+		time.AfterFunc(50*time.Millisecond, func() { _ = unix.Kill(os.Getpid(), unix.SIGSTOP) })
+	}
+}
+
+// become drops what a service drops that root starts: for good, with its groups.
+func become(user int) {
+	if user == 0 {
+		return
+	}
+	if err := errors.Join(syscall.Setgroups(nil), syscall.Setgid(user), syscall.Setuid(user)); err != nil {
+		fail("become another user", err)
 	}
 }
 
