@@ -3,6 +3,8 @@
 package e2e
 
 import (
+	"fmt"
+	"os"
 	"testing"
 	"time"
 
@@ -73,4 +75,30 @@ func TestExitOnLoss(t *testing.T) {
 		a.exits(t, 76, patient)
 		e.handedOver(first, e.leads(b, first), prompt)
 	})
+}
+
+// Somebody deletes a file store with all that is in it: whoever saw the holder
+// before settles for it, also if it is frozen and cannot know, and goes on from its
+// token.
+func TestDirectoryDeleted(t *testing.T) {
+	for _, frozen := range []bool{false, true} {
+		t.Run(fmt.Sprintf("frozen=%v", frozen), func(t *testing.T) {
+			e := newElection(t, fileStore(t))
+			a, b, first := e.pair(spec{command: e.wild()}, spec{command: e.wild()}, everyRole...)
+			a.theGuard(t)
+			if frozen {
+				kill(t, unix.SIGSTOP, a.pid)
+			}
+			must(t, os.RemoveAll(e.store.dir))
+			second := e.leads(b, first, everyRole...)
+			if frozen {
+				e.diedAtOnce(first, now())
+				return
+			}
+			e.handedOver(first, second, settling+prompt)
+			a.campaignsAgain(t, patient)
+			b.signal(t, unix.SIGKILL)
+			e.leads(a, second, everyRole...)
+		})
+	}
 }

@@ -159,6 +159,9 @@ func (w *watcher) look(ctx context.Context) error {
 	if err == nil || !w.told { // whoever wins will see what is wrong with it
 		w.tell(s.Record)
 	}
+	if err == nil {
+		w.remember(s)
+	}
 	if err := w.file.inPlace(); errors.Is(err, lock.ErrLost) {
 		return err
 	}

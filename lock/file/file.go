@@ -29,6 +29,7 @@ type store struct {
 	warned   sync.Once
 
 	expired sync.Map // election to the owner of a tenure whose lease was seen to end (see breakLock)
+	seen    sync.Map // election to the last state that was seen (see recall)
 	taken   sync.Map // election to when a tenure of ours ended that had lost its lock file (see yield)
 }
 

@@ -198,6 +198,7 @@ func (l *lease) Release(ctx context.Context) error {
 		if errors.Is(l.session.file.inPlace(), lock.ErrLost) {
 			l.session.store.taken.Store(l.session.name, time.Now())
 		}
+		l.session.over(l.session.owner, l.token)
 		l.session.file.giveBack()
 	}
 	l.Lose(lock.ErrReleased)

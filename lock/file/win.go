@@ -46,6 +46,8 @@ func (q *campaign) settled(ctx context.Context, heart *heartbeat) (previous stri
 	}
 	s, err := q.dir.read()
 	if err == nil {
+		q.remember(s)
+		q.recall(&s)
 		err = q.settle(ctx, s)
 	}
 	if err == nil && ctx.Err() != nil {
@@ -107,6 +109,7 @@ func (q *campaign) awaitClean(ctx context.Context, owner string) (clean bool, er
 	defer tick.Stop()
 	for {
 		s, err := state.read()
+		q.recall(&s)
 		if err != nil || s.Record.Owner != owner || s.Record.State != lock.Held {
 			return true, err
 		}
@@ -148,6 +151,7 @@ func (q *campaign) lead(ctx context.Context, heart *heartbeat, previous string) 
 
 func (q *campaign) writeHeld(previous string) (token lock.Token, err error) {
 	err = q.dir.update(true, func(s *state) error {
+		q.recall(s)
 		switch s.Record.Owner {
 		case q.owner:
 			return errSame // it was stored, after all
