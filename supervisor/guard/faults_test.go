@@ -199,7 +199,7 @@ func superviseMain(script, ticket string) int {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
-	g.Run(context.Background(), nil, lasting(time.Hour), func(int, uint64) {})
+	g.Run(context.Background(), []string{MarkVariable + "=supervise#1"}, lasting(time.Hour), func(int, uint64) {})
 	return 0
 }
 
