@@ -182,7 +182,7 @@ func (s *server) kill() {
 			return
 		}
 		killChildren()
-		_, denied, _ := killBelow(nil)
+		_, denied, _ := killBelow(nil, s.group)
 		if denied != nil && !told {
 			told = send(s.reports, report{Is: isUnkillable, PID: denied.pid, Errno: syscall.EPERM}) == nil
 		}

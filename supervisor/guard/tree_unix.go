@@ -37,14 +37,26 @@ func descendants(root int, foreign func(process) bool) ([]process, error) {
 
 // killBelow sends SIGKILL once to all that is below this process and returns
 // what that was, zombies included, and the first that may not be killed. A
-// zombie gets it too: when only its main thread has ended, others run on.
-func killBelow(foreign func(process) bool) (found []process, denied *process, err error) {
+// zombie gets it too: when only its main thread has ended, others run on. group
+// is the tree's process group, or 0.
+func killBelow(foreign func(process) bool, group int) (found []process, denied *process, err error) {
 	self := os.Getpid()
+	// Before the look at what is deeper, which takes long when there is much.
+	children, err := below(self)
+	for _, p := range children {
+		// A group that is the tree's, or its leader's who is our child.
+		if p.group != 0 && (p.group == group || p.group == p.pid) && (foreign == nil || !foreign(p)) {
+			// Nobody else reaps our children, zombies included: the group stays its own.
+			_ = syscall.Kill(-p.group, syscall.SIGKILL)
+		}
+	}
+	if err != nil {
+		return nil, nil, err
+	}
 	found, err = descendants(self, foreign)
 	for _, p := range found {
 		var kerr error
 		if p.parent == self {
-			// Nobody else reaps our children: the pid cannot be another's.
 			kerr = syscall.Kill(p.pid, syscall.SIGKILL)
 		} else {
 			kerr = killDeep(p)
