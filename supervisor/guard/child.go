@@ -181,8 +181,10 @@ func (s *server) kill() {
 			_ = s.death.disarm()
 			return
 		}
-		killChildren()
-		_, denied, _ := killBelow(nil, s.group)
+		for range 20 {
+			killChildren()
+		}
+		_, denied, _ := killBelow(nil, 0)
 		if denied != nil && !told {
 			told = send(s.reports, report{Is: isUnkillable, PID: denied.pid, Errno: syscall.EPERM}) == nil
 		}
@@ -208,50 +210,5 @@ func (s *server) reap() (none bool) {
 		case pid == s.child:
 			s.child, s.status = 0, status
 		}
-	}
-}
-
-// signal passes a signal on: to the child alone, but job control to its group,
-// as a terminal and a shell do.
-func (s *server) signal(sig syscall.Signal) {
-	to := s.child
-	if s.group != 0 && (sig == syscall.SIGCONT || sig == syscall.SIGTSTP) {
-		to = -s.group
-	}
-	if s.group != 0 && sig == syscall.SIGCONT {
-		s.toFront() // where the shell has put the supervisor
-	}
-	_ = syscall.Kill(to, sig)
-}
-
-// toFront gives the child's group the terminal, if the supervisor's has it.
-func (s *server) toFront() bool {
-	ok := handTerminal(s.spec.Group, s.group)
-	s.handed = s.handed || ok
-	return ok
-}
-
-// inFront reports whether a Ctrl-C reaches the child.
-func (s *server) inFront() bool {
-	front, ok := foreground()
-	return ok && (front == s.group || s.group == 0 && front == s.spec.Group)
-}
-
-// stopped acts on job control having stopped the child. In the supervisor's
-// group it has stopped both.
-func (s *server) stopped(sig syscall.Signal) {
-	if sig == 0 || sig == syscall.SIGSTOP || s.group == 0 {
-		return
-	}
-	_, terminal := foreground()
-	switch {
-	case !terminal:
-	case sig != syscall.SIGTSTP && (s.toFront() || s.inFront()):
-		// It used the terminal before it was given to it: at the start, or after
-		// `fg`, of which a shell tells no job that runs. What TTIN or TTOU
-		// stopped goes on.
-		_ = syscall.Kill(-s.group, syscall.SIGCONT)
-	default:
-		_ = send(s.reports, report{Is: isStopped, Signal: sig})
 	}
 }

@@ -139,16 +139,6 @@ func childrenOf(pid int) (children []int, err error) {
 	return children, nil
 }
 
-// killChildren kills our children as fast as they are listed: of what forks and
-// ends at once nothing is left when each has been looked at first. Nobody else
-// reaps them, and the caller not meanwhile, so that each pid stays its own.
-func killChildren() {
-	pids, _ := childrenOf(os.Getpid())
-	for _, pid := range pids {
-		_ = syscall.Kill(pid, syscall.SIGKILL)
-	}
-}
-
 // hasChildrenFiles is false on a kernel without CONFIG_PROC_CHILDREN.
 var hasChildrenFiles = sync.OnceValue(func() bool {
 	_, err := os.Stat("/proc/thread-self/children")

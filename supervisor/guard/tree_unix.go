@@ -5,6 +5,7 @@ package guard
 import (
 	"errors"
 	"os"
+	"slices"
 	"syscall"
 )
 
@@ -38,20 +39,21 @@ func descendants(root int, foreign func(process) bool) ([]process, error) {
 // killBelow sends SIGKILL once to all that is below this process and returns
 // what that was, zombies included, and the first that may not be killed. A
 // zombie gets it too: when only its main thread has ended, others run on. group
-// is the tree's process group, or 0.
+// is the tree's process group, to be killed first, or 0.
 func killBelow(foreign func(process) bool, group int) (found []process, denied *process, err error) {
 	self := os.Getpid()
-	// Before the look at what is deeper, which takes long when there is much.
-	children, err := below(self)
-	for _, p := range children {
-		// A group that is the tree's, or its leader's who is our child.
-		if p.group != 0 && (p.group == group || p.group == p.pid) && (foreign == nil || !foreign(p)) {
-			// Nobody else reaps our children, zombies included: the group stays its own.
-			_ = syscall.Kill(-p.group, syscall.SIGKILL)
+	if group != 0 {
+		// Before the look at what is deeper, which takes long when there is much.
+		children, err := below(self)
+		if err != nil {
+			return nil, nil, err
 		}
-	}
-	if err != nil {
-		return nil, nil, err
+		// Nobody else reaps our children, zombies included: while one is in the
+		// group, that cannot be another's.
+		in := func(p process) bool { return p.group == group && !foreign(p) }
+		if slices.ContainsFunc(children, in) {
+			_ = syscall.Kill(-group, syscall.SIGKILL)
+		}
 	}
 	found, err = descendants(self, foreign)
 	for _, p := range found {
