@@ -20,7 +20,7 @@
 // A storm of forks is outrun by either if the guard gets to run, which root's
 // does before ordinary processes. Of a thousand that fork and live, and of fifty
 // that fork and exit, each into a new session, nothing lived 3 ms (by cgroup) or
-// 10 ms (by sweep) after the deadline, on two cores. Another user's guard is one
+// 15 ms (by sweep) after the deadline, on two cores. Another user's guard is one
 // among those thousand: without a cgroup, what forks and lives in the child's
 // process group then dies at once when it gets to run, but no bound is known for
 // what forks and exits.
