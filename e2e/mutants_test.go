@@ -47,7 +47,9 @@ var mutants = []mutant{
 	}, {
 		name: "only the child is killed", file: "supervisor/guard/child.go",
 		changes: [][2]string{
-			{"_, denied, _ := killBelow(nil)", "var denied *process"},
+			{"_, denied, _ := killBelow(nil, 0)", "var denied *process"},
+			{"inside := s.cgroup.enter(attr.Sys)", "inside := false"},
+			{"for range 20 {", "for range 0 {"},
 			{"if s.reap() {", "if s.reap() || s.child == 0 {"},
 			{"_ = syscall.Kill(-s.group, syscall.SIGKILL) // before", "// before"},
 		},

@@ -31,26 +31,22 @@ func nice(name string, args ...string) *exec.Cmd {
 }
 
 // Two programs on each processor go before leaderrun, its guard and its child: the
-// same child goes on as long as renewals make it. Once the store is silent, it is dead
-// before another leads.
+// same child goes on as long as renewals make it. Once the supervisor is frozen, the
+// tree is dead before another leads: that is up to the guard alone, which goes before
+// them where that is allowed, and to the sentinel. The child is as nice as before.
 func TestStarved(t *testing.T) {
 	eachStore(t, func(s *store) {
 		t, ttl := s.t, s.lease(4*time.Second)
 		burn(t)
 		e := newElection(t, s)
-		leader := spec{ttl: ttl, via: nice, command: e.tame("--fork", "--daemon")}
-		lose := func(a *candidate) { a.signal(t, unix.SIGKILL) }
-		if !s.isFile() {
-			proxy := servers.NewProxy(t, s.Endpoints()[0])
-			leader.store = s.at(proxy.Addr())
-			lose = func(*candidate) { proxy.Hold() }
-		}
-		a, b, first := e.pair(leader, spec{ttl: ttl, via: nice, command: e.wild()}, everyRole...)
+		a, b, first := e.pair(spec{ttl: ttl, via: nice, command: e.tame("--fork", "--daemon")},
+			spec{ttl: ttl, via: nice, command: e.wild()}, everyRole...)
 		a.theGuard(t)
+		if attr, err := unix.SchedGetAttr(first.mains[0], 0); err != nil || attr.Policy != unix.SCHED_NORMAL || attr.Nice != 10 {
+			t.Errorf("the child runs as %+v (%v), want nice 10", attr, err)
+		}
 		e.goesOn(first, 2*ttl)
-		fault := now()
-		lose(a)
-		e.diedInTime(first, fault, ttl)
+		e.diedInTime(first, freeze(t, a.pid), ttl)
 		e.handedOver(first, e.leads(b, first), s.takeover(ttl)+prompt)
 	})
 }

@@ -85,7 +85,6 @@ func Serve(control, reports, held int, cgroup string, argv []string) int {
 		return 70
 	}
 	nameProcess("leaderrun-guard")
-	hurry()
 	go func() {
 		_ = receive(adopt(control, "control"), func(o order) { s.orders <- o })
 		close(s.gone)

@@ -10,13 +10,13 @@ import (
 
 // hurry puts this process before the ordinary ones, where that is allowed: of
 // two thousand that are ready to run, as in a fork storm, it would otherwise be
-// one, and seconds late. Who was told to run otherwise (nice, chrt) is left at it.
+// one, and seconds late; so it would under `nice`, where others are busy.
 //
-// What the main thread forks, as the child, does not inherit it (sched(7),
-// SCHED_RESET_ON_FORK); threads that the others start do.
+// What the main thread forks later, as the release command, does not inherit it
+// (sched(7), SCHED_RESET_ON_FORK); threads that the others start do.
 func hurry() {
 	now, err := unix.SchedGetAttr(0, 0)
-	if err != nil || now.Policy != unix.SCHED_NORMAL || now.Nice != 0 {
+	if err != nil || now.Policy == unix.SCHED_FIFO || now.Policy == unix.SCHED_RR || now.Policy == unix.SCHED_DEADLINE {
 		return
 	}
 	realTime := unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: unix.SCHED_RR, Priority: 1}
