@@ -62,6 +62,18 @@ type URL struct {
 	Params url.Values `json:",omitempty"`
 }
 
+// CheckPrefix refuses a path that another one is as good as: to candidates that
+// spell it differently, or to a store that tidies it up, it would be two places.
+// Errors are of kind ErrConfig.
+func (u URL) CheckPrefix() error {
+	for element := range strings.SplitSeq(strings.TrimPrefix(u.Path, "/"), "/") {
+		if element == "" || element == "." || element == ".." {
+			return fmt.Errorf("%w: --store: prefix %s: '.', '..' and '//' do not go into a prefix: leave them out", ErrConfig, u.Path)
+		}
+	}
+	return nil
+}
+
 // ParseURL parses a store URL. Errors are of kind ErrConfig, name --store and
 // never repeat what could be a password.
 func ParseURL(raw string) (URL, error) {

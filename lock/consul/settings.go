@@ -36,11 +36,8 @@ func Resolve(s lock.Settings) (lock.Settings, error) {
 	if strings.Trim(s.URL.Path, "/") == "" {
 		s.URL.Path = defaultPrefix
 	}
-	for element := range strings.SplitSeq(s.URL.Path[1:], "/") {
-		// Consul's HTTP server would send us elsewhere.
-		if element == "" || element == "." || element == ".." {
-			return s, fmt.Errorf("%w: --store: prefix %s: '.', '..' and '//' do not go into Consul's URLs: leave them out", lock.ErrConfig, s.URL.Path)
-		}
+	if err := s.URL.CheckPrefix(); err != nil { // Consul's HTTP server would send us elsewhere
+		return s, err
 	}
 	secure, err := boolVar("CONSUL_HTTP_SSL")
 	if err != nil {

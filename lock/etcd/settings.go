@@ -23,6 +23,9 @@ func Resolve(s lock.Settings) (lock.Settings, error) {
 	if strings.Trim(s.URL.Path, "/") == "" {
 		s.URL.Path = defaultPrefix
 	}
+	if err := s.URL.CheckPrefix(); err != nil {
+		return s, err
+	}
 	hosts, err := resolveHosts(&s)
 	if err != nil {
 		return s, err

@@ -62,6 +62,8 @@ func TestResolve(t *testing.T) {
 		{url: "etcd:", env: "ETCDCTL_USER=me ETCDCTL_PASSWORD=sesame", want: "etcd://127.0.0.1:2379/leaderrun", user: "me"},
 		{url: "etcd:", env: "ETCDCTL_USER=me", err: "without a password"},
 		{url: "etcd:", env: "ETCDCTL_USER=me:sesame", s: lock.Settings{User: "you"}, err: "--user you without a password"},
+		{url: "etcd://a//p", err: "prefix //p: '.', '..' and '//'"},
+		{url: "etcd://a/p/../q", err: "do not go into a prefix"},
 		{url: "etcd://a?x=1", err: `no parameter "x"`},
 	} {
 		t.Run(test.url+" "+test.env, func(t *testing.T) {

@@ -30,8 +30,8 @@ func Resolve(s lock.Settings) (lock.Settings, error) {
 	if strings.Trim(s.URL.Path, "/") == "" {
 		s.URL.Path = defaultPrefix
 	}
-	if err := checkPrefix(s.URL.Path); err != nil {
-		return s, fmt.Errorf("%w: --store: path %s: %w", lock.ErrConfig, s.URL.Path, err)
+	if err := checkPrefix(s.URL); err != nil {
+		return s, err
 	}
 	if err := s.CompleteTLS(""); err != nil {
 		return s, err
@@ -44,19 +44,12 @@ func Resolve(s lock.Settings) (lock.Settings, error) {
 
 // checkPrefix refuses what ZooKeeper does not take as a path. The prefix is
 // taken as it is written, so that it is what people see in zkCli.
-func checkPrefix(path string) error {
-	for part := range strings.SplitSeq(strings.TrimPrefix(path, "/"), "/") {
-		switch part {
-		case "":
-			return fmt.Errorf("a / too much: write it as /a/b")
-		case ".", "..":
-			return fmt.Errorf("%q means nothing to ZooKeeper: name the nodes", part)
-		}
+func checkPrefix(u lock.URL) error {
+	if i := strings.IndexFunc(u.Path, forbidden); i >= 0 {
+		return fmt.Errorf("%w: --store: path %s: ZooKeeper does not allow the character %q",
+			lock.ErrConfig, u.Path, []rune(u.Path[i:])[0])
 	}
-	if i := strings.IndexFunc(path, forbidden); i >= 0 {
-		return fmt.Errorf("ZooKeeper does not allow the character %q", []rune(path[i:])[0])
-	}
-	return nil
+	return u.CheckPrefix()
 }
 
 func checkUser(s lock.Settings) error {
