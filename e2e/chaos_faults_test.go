@@ -29,7 +29,8 @@ type faultKind struct {
 	class  class
 	// harmless: it is to be survived, if nothing else happened just before.
 	harmless bool
-	blocks   bool // see fault
+	harms    *kind // a store on which it is not
+	blocks   bool  // see fault
 	said     bool
 	at       func(c *chaos, s step) *place // whom it hits if that is not the leader, or anybody
 	acts     func(c *chaos, p *place, s step) []act
@@ -89,7 +90,8 @@ func (c *chaos) victim(s step) *place {
 func (c *chaos) begin(s step) {
 	p := c.victim(s)
 	k := s.kind
-	a := &attack{step: s, acts: k.acts(c, p, s), fault: fault{kind: k.name, blocks: k.blocks, said: k.said, mayEnd: !k.harmless}}
+	mayEnd := !k.harmless || k.harms == c.store.kind
+	a := &attack{step: s, acts: k.acts(c, p, s), fault: fault{kind: k.name, blocks: k.blocks, said: k.said, mayEnd: mayEnd}}
 	if k.class != onStore {
 		a.hits = []string{p.id}
 	}

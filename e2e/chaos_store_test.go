@@ -16,7 +16,9 @@ import (
 var nodeFaults = []*faultKind{
 	{name: "node killed", weight: 2, class: onStore, harmless: true, acts: nodeKilled},
 	{name: "node restarted", weight: 1, class: onStore, harmless: true, acts: nodeRestarted},
-	{name: "node paused", weight: 2, class: onStore, harmless: true, acts: nodePaused},
+	// An etcd that led, was stopped and goes on may revoke, before it hears that another
+	// leads, the leases that were renewed there (isActive in etcdserver/server.go).
+	{name: "node paused", weight: 2, class: onStore, harmless: true, harms: etcdKind, acts: nodePaused},
 	{name: "node cut off", weight: 2, class: onStore, harmless: true, acts: nodeCutOff},
 	{name: "node stutters", weight: 1, class: onStore, harmless: true, acts: nodeStutters},
 	{name: "disk of a node full", weight: 1, class: onStore, harmless: true, acts: diskFull},
