@@ -20,8 +20,9 @@ import (
 // makes for itself, is in it too. A write to its cgroup.kill (Linux 5.14) ends
 // all of it, forks under way included, whichever user it runs as.
 //
-// Who uses one has it locked (flock(2), shared): what nobody has locked was left
-// by processes that were all killed.
+// Who uses one has it locked (flock(2), shared): what bears our mark and nobody has
+// locked was left by processes that were all killed. The name alone says nothing:
+// people call their own cgroups so.
 //
 // A nil cgroup is none: not every host lets us make one.
 type cgroup struct {
@@ -47,15 +48,26 @@ func makeCgroup() *cgroup {
 	c := joinCgroup(path)
 	if c == nil {
 		_ = unix.Rmdir(path)
+		return nil
 	}
+	// Only now that it is locked: nobody takes it for abandoned meanwhile. Without
+	// the mark nobody ends what we might leave.
+	_ = unix.Fsetxattr(c.dir, cgroupMark, []byte{'1'}, 0)
 	return c
 }
+
+// cgroupMark is an extended attribute, which a cgroup has had since before it had
+// a cgroup.kill.
+const cgroupMark = "user.leaderrun"
 
 // endAbandoned ends and removes what killed supervisors, guards and sentinels
 // have left in base. What is not gone at once is left to the next.
 func endAbandoned(base string) {
 	left, _ := filepath.Glob(filepath.Join(base, "leaderrun-*"))
 	for _, path := range left {
+		if n, err := unix.Getxattr(path, cgroupMark, nil); err != nil || n == 0 {
+			continue
+		}
 		if c := openCgroup(path, unix.LOCK_EX); c != nil {
 			c.kill()
 			_ = removeCgroup(path)

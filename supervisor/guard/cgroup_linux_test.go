@@ -1,12 +1,15 @@
 package guard
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -180,5 +183,52 @@ func TestAbandonedCgroup(t *testing.T) {
 	mustBeDead(t, found)
 	if _, err := os.Stat(inUse.cgroup.path); err != nil {
 		t.Error(err)
+	}
+}
+
+// A cgroup that only bears such a name is not ours, whoever lives in it; and of many
+// that are made at once none is taken for abandoned before it is locked.
+func TestOnlyOurCgroupsAreAbandoned(t *testing.T) {
+	needCgroup(t)
+	base, err := ownCgroup()
+	if err != nil {
+		t.Fatal(err)
+	}
+	theirs := filepath.Join(base, fmt.Sprintf("leaderrun-%d-1", os.Getpid()))
+	if err := os.Mkdir(theirs, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	dir, err := os.Open(theirs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	stranger := exec.Command("/bin/sleep", "1000")
+	stranger.SysProcAttr = &syscall.SysProcAttr{UseCgroupFD: true, CgroupFD: int(dir.Fd())}
+	if err := errors.Join(stranger.Start(), dir.Close()); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_, _ = stranger.Process.Kill(), stranger.Wait()
+		waitFor(t, "the cgroup to be empty", func() bool {
+			err := os.Remove(theirs)
+			return err == nil || errors.Is(err, fs.ErrNotExist)
+		})
+	})
+	var many sync.WaitGroup
+	for range 4 {
+		many.Go(func() {
+			for range 50 {
+				c := makeCgroup()
+				if c == nil {
+					t.Error("no cgroup")
+					return
+				}
+				c.remove()
+			}
+		})
+	}
+	many.Wait()
+	if len(alive([]int{stranger.Process.Pid})) == 0 {
+		t.Error("a stranger was killed")
 	}
 }
