@@ -135,6 +135,9 @@ func findCgroup(in, mounts string) string {
 		if len(f) < 5 || !strings.HasPrefix(kind, "cgroup2 ") {
 			continue
 		}
+		if f[3] == "/.." || strings.HasPrefix(f[3], "/../") {
+			continue // from outside: it shows what our namespace's root is below, and not where
+		}
 		if rel, err := filepath.Rel(unescape(f[3]), own); err == nil && rel != ".." && !strings.HasPrefix(rel, "../") {
 			return filepath.Join(unescape(f[4]), rel)
 		}

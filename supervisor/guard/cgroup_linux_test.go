@@ -24,6 +24,8 @@ func TestFindCgroup(t *testing.T) {
 		{"0::/docker/1f/x\n", "41 31 0:38 /docker/1f /mnt/a\\040b rw - cgroup2 cgroup rw\n", "/mnt/a b/x"},
 		{"0::/docker/1f\n", "41 31 0:38 /docker/1 /sys/fs/cgroup rw - cgroup2 cgroup rw\n", ""},
 		{"0::/../host\n", "41 31 0:38 / /sys/fs/cgroup rw - cgroup2 cgroup rw\n", ""},
+		{"0::/\n", "41 31 0:38 /.. /sys/fs/cgroup rw - cgroup2 cgroup rw\n", ""}, // unshare -C
+		{"0::/a\n", "41 31 0:38 /../.. /mnt rw - cgroup2 cgroup rw\n42 31 0:38 / /sys/fs/cgroup rw - cgroup2 cgroup rw\n", "/sys/fs/cgroup/a"},
 		{hybrid, "41 31 0:38 / /sys/fs/cgroup rw - cgroup2 cgroup rw\n", ""},
 		{"0::/\n", "33 31 0:30 / /sys/fs/cgroup rw - tmpfs tmpfs rw\n", ""},
 	} {
