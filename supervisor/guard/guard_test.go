@@ -30,6 +30,8 @@ func TestMain(m *testing.M) {
 			ticket, _ := io.ReadAll(os.Stdin)
 			_ = os.WriteFile(string(ticket), []byte(strings.Join(os.Args[2:], " ")), 0o600)
 			os.Exit(0)
+		case "hardened":
+			os.Exit(hardenedMain())
 		case "storm":
 			os.Exit(stormMain(os.Args[2], os.Args[3]))
 		case "headless":
