@@ -94,6 +94,9 @@ type Candidate struct {
 	// Notify is told what happens between campaigning and loss. It must not
 	// block. Nil is allowed.
 	Notify func(Notice)
+	// Cgroup names that of the tree to be, for HostRecord; called after Enqueue. Nil
+	// is allowed.
+	Cgroup func() string
 	// Orphans ends whatever a dead tenure on this host left running, and
 	// returns once it is dead. Only stores of this host's processes call it,
 	// perhaps more than once for a record. Nil is allowed.

@@ -40,7 +40,8 @@ type HostRecord struct {
 	BootID string `json:"boot_id"`
 	PIDNS  string `json:"pid_ns"` // the PID namespace in which Child counts
 	Child  int    `json:"child,omitempty"`
-	Start  uint64 `json:"start,omitempty"` // of Child: field 22 of /proc/PID/stat, clock ticks since boot
+	Start  uint64 `json:"start,omitempty"`  // of Child: field 22 of /proc/PID/stat, clock ticks since boot
+	Cgroup string `json:"cgroup,omitempty"` // the tree's, as the guard names it
 }
 
 // DecodeRecord parses a stored record strictly: what is not a record of ours

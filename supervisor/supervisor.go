@@ -90,11 +90,12 @@ func Run(c Config) Outcome {
 	defer catchSignals(r.signals)()
 	r.Candidate.Notify = r.notice
 	r.Candidate.Enqueue = r.enqueue
+	r.Candidate.Cgroup = func() string { return r.guard.Cgroup() }
 	r.Candidate.Orphans = func(ctx context.Context, rec lock.Record) error {
 		if rec.Host == nil {
 			return nil
 		}
-		return guard.EndOrphans(ctx, rec.Host.Child, rec.Host.Start, r.Mark(rec.Token))
+		return guard.EndOrphans(ctx, rec.Host.Cgroup, rec.Host.Child, rec.Host.Start, r.Mark(rec.Token))
 	}
 	for wait := time.Duration(0); ; wait = r.pause.NextBackOff() {
 		lease, out := r.campaign(wait)

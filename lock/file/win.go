@@ -167,6 +167,9 @@ func (q *campaign) writeHeld(previous string) (token lock.Token, err error) {
 			Holder: lock.Holder{ID: q.ID, Host: q.Host, Token: token, Since: time.Now()},
 			Host:   &lock.HostRecord{BootID: q.store.boot, PIDNS: q.store.pidNS},
 		}
+		if q.Cgroup != nil {
+			s.Record.Host.Cgroup = q.Cgroup()
+		}
 		s.Lock = q.file.id
 		return nil
 	})

@@ -10,6 +10,12 @@ func makeCgroup() *cgroup { return nil }
 
 func joinCgroup(string) *cgroup { return nil }
 
+func findLeft(string) *cgroup { return nil }
+
+func (*cgroup) id() string { return "" }
+
+func (*cgroup) close() {}
+
 func (*cgroup) name() string { return "" }
 
 func (*cgroup) enter(*syscall.SysProcAttr) bool { return false }

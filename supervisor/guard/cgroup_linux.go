@@ -65,7 +65,7 @@ const cgroupMark = "user.leaderrun"
 func endAbandoned(base string) {
 	left, _ := filepath.Glob(filepath.Join(base, "leaderrun-*"))
 	for _, path := range left {
-		if n, err := unix.Getxattr(path, cgroupMark, nil); err != nil || n == 0 {
+		if !isMarked(path) {
 			continue
 		}
 		if c := openCgroup(path, unix.LOCK_EX); c != nil {
@@ -74,6 +74,11 @@ func endAbandoned(base string) {
 			c.close()
 		}
 	}
+}
+
+func isMarked(path string) bool {
+	n, err := unix.Getxattr(path, cgroupMark, nil)
+	return err == nil && n > 0
 }
 
 // joinCgroup opens a cgroup that stays as long as this process needs it.
@@ -150,6 +155,27 @@ func unescape(s string) string {
 	return strings.NewReplacer(`\040`, " ", `\011`, "\t", `\012`, "\n", `\134`, `\`).Replace(s)
 }
 
+// id names it for as long as this host runs: the number is no other's, the path may
+// be, in another mount namespace.
+func (c *cgroup) id() string {
+	var st unix.Stat_t
+	if c == nil || unix.Fstat(c.dir, &st) != nil {
+		return ""
+	}
+	return fmt.Sprintf("%d:%s", st.Ino, c.path)
+}
+
+// findLeft opens the one with that id, if it is there.
+func findLeft(id string) *cgroup {
+	_, path, _ := strings.Cut(id, ":")
+	c := joinCgroup(path)
+	if c != nil && (c.id() != id || !isMarked(path)) {
+		c.close()
+		return nil
+	}
+	return c
+}
+
 func (c *cgroup) name() string {
 	if c == nil {
 		return ""
@@ -208,6 +234,9 @@ func (c *cgroup) remove() {
 }
 
 func (c *cgroup) close() {
+	if c == nil {
+		return
+	}
 	_ = c.file.Close()
 	_ = unix.Close(c.dir)
 }

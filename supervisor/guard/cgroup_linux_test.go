@@ -234,3 +234,44 @@ func TestOnlyOurCgroupsAreAbandoned(t *testing.T) {
 		t.Error("a stranger was killed")
 	}
 }
+
+// Supervisor and guard are killed while the sentinel cannot run: who comes next ends
+// the tree, which bears no mark here, by the name of its cgroup, and no other's.
+func TestEndOrphansInTheirCgroup(t *testing.T) {
+	needCgroup(t)
+	argv, pids := tree(t)
+	supervisor := exec.Command("/proc/self/exe", "supervise", argv[2], filepath.Join(t.TempDir(), "given-back"))
+	if err := supervisor.Start(); err != nil {
+		t.Fatal(err)
+	}
+	found := pids()
+	group := joinCgroup(cgroupOf(t, found[0]))
+	id := group.id()
+	group.close()
+	beside, err := below(supervisor.Process.Pid)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sentinel := beside[slices.IndexFunc(beside, func(p process) bool { return !hasChild(t, p.pid) })].pid
+	_ = syscall.Kill(sentinel, syscall.SIGSTOP)
+	defer func() { _ = syscall.Kill(sentinel, syscall.SIGCONT) }()
+	waitFor(t, "the stop", func() bool {
+		p, err := readProcess(sentinel)
+		return err == nil && p.state == 'T'
+	})
+	for _, p := range append(beside, process{pid: supervisor.Process.Pid}) {
+		if p.pid != sentinel {
+			_ = syscall.Kill(p.pid, syscall.SIGKILL)
+		}
+	}
+	_ = supervisor.Wait()
+	for _, other := range []string{"", "1" + id} {
+		if err := EndOrphans(t.Context(), other, 0, 0, "file#none#1"); err != nil || len(alive(found[1:])) != 3 {
+			t.Fatalf("%q: %v; of the tree %v lives", other, err, alive(found))
+		}
+	}
+	if err := EndOrphans(t.Context(), id, 0, 0, "file#none#1"); err != nil {
+		t.Error(err)
+	}
+	mustBeDead(t, found)
+}

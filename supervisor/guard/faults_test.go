@@ -251,10 +251,10 @@ func TestEndOrphans(t *testing.T) {
 		}
 		return p.start
 	}
-	if err := EndOrphans(t.Context(), child.Process.Pid, start(child), mark); err != nil {
+	if err := EndOrphans(t.Context(), "", child.Process.Pid, start(child), mark); err != nil {
 		t.Fatal(err)
 	}
-	if err := EndOrphans(t.Context(), reused.Process.Pid, start(reused)-1, mark); err != nil {
+	if err := EndOrphans(t.Context(), "", reused.Process.Pid, start(reused)-1, mark); err != nil {
 		t.Fatal(err)
 	}
 	mustBeDead(t, []int{marked.Process.Pid, child.Process.Pid})

@@ -141,6 +141,9 @@ func Start(s Spec) (*Guard, error) {
 	return g, nil
 }
 
+// Cgroup names the tree's to EndOrphans; "" is none.
+func (g *Guard) Cgroup() string { return g.cgroup.id() }
+
 // SharesGroup reports whether the child runs in this process's group (see
 // alone), so that the terminal's signals reach both.
 func (g *Guard) SharesGroup() bool { return g.shared.Load() }

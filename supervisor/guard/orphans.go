@@ -18,11 +18,15 @@ const MarkVariable = "LEADERRUN_WITHIN"
 
 // EndOrphans kills what a tenure on this host left running because its
 // supervisor and its guard were both killed, and returns once it is dead or
-// ctx is done: the child, known by pid and start time, and whatever bears the
-// tenure's mark. A process that cleared its environment and is not the child
-// is not found, and on macOS only the child is.
-func EndOrphans(ctx context.Context, child int, start uint64, mark string) error {
+// ctx is done: what is in its cgroup, the child, known by pid and start time, and
+// whatever bears the tenure's mark. The sentinel may be late. Without a cgroup a
+// process that cleared its environment and is not the child is not found, and on
+// macOS only the child is.
+func EndOrphans(ctx context.Context, cgroup string, child int, start uint64, mark string) error {
+	group := findLeft(cgroup)
+	defer group.close()
 	for pass := 1; ; pass++ {
+		group.end()
 		all, err := processes()
 		if err != nil {
 			return err
@@ -34,7 +38,7 @@ func EndOrphans(ctx context.Context, child int, start uint64, mark string) error
 				_ = killDeep(p)
 			}
 		}
-		if left == 0 {
+		if left == 0 && !group.populated() {
 			return nil
 		}
 		select {

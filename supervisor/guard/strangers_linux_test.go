@@ -152,7 +152,7 @@ func TestReusedPIDIsSpared(t *testing.T) {
 	spared(second, "a guard that was dismissed twice")
 
 	second = reuse(listed.pid)
-	if err := EndOrphans(t.Context(), listed.pid, listed.start, "file#clock#7"); err != nil {
+	if err := EndOrphans(t.Context(), "", listed.pid, listed.start, "file#clock#7"); err != nil {
 		t.Error(err)
 	}
 	spared(second, "orphans of a recorded child")
