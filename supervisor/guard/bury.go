@@ -89,6 +89,7 @@ func (g *Guard) wait() {
 func (g *Guard) clear() {
 	g.cleared.Do(func() {
 		g.sentinel.end()
+		reapDead()
 		g.cgroup.remove()
 	})
 }

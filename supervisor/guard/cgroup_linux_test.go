@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -253,12 +254,14 @@ func TestEndOrphansInTheirCgroup(t *testing.T) {
 		t.Fatal(err)
 	}
 	sentinel := beside[slices.IndexFunc(beside, func(p process) bool { return !hasChild(t, p.pid) })].pid
-	_ = syscall.Kill(sentinel, syscall.SIGSTOP)
 	defer func() { _ = syscall.Kill(sentinel, syscall.SIGCONT) }()
-	waitFor(t, "the stop", func() bool {
-		p, err := readProcess(sentinel)
-		return err == nil && p.state == 'T'
-	})
+	for _, pid := range []int{sentinel, supervisor.Process.Pid} {
+		_ = syscall.Kill(pid, syscall.SIGSTOP)
+		waitFor(t, "the stop", func() bool {
+			p, err := readProcess(pid)
+			return err == nil && p.state == 'T'
+		})
+	}
 	for _, p := range append(beside, process{pid: supervisor.Process.Pid}) {
 		if p.pid != sentinel {
 			_ = syscall.Kill(p.pid, syscall.SIGKILL)
@@ -274,4 +277,39 @@ func TestEndOrphansInTheirCgroup(t *testing.T) {
 		t.Error(err)
 	}
 	mustBeDead(t, found)
+}
+
+// A sentinel that ends before its guard is reaped is not left as a zombie.
+func TestNoZombieSentinel(t *testing.T) {
+	needCgroup(t)
+	for range 10 {
+		argv, pids := tree(t)
+		supervisor := exec.Command("/proc/self/exe", "supervise", argv[2], filepath.Join(t.TempDir(), "given-back"))
+		var out strings.Builder
+		supervisor.Stderr = &out
+		if err := supervisor.Start(); err != nil {
+			t.Fatal(err)
+		}
+		_ = pids()
+		beside, err := below(supervisor.Process.Pid)
+		if err != nil || len(beside) != 2 {
+			t.Fatalf("beside the supervisor: %v, %v", beside, err)
+		}
+		_ = supervisor.Process.Signal(syscall.SIGSTOP)
+		waitFor(t, "the stop", func() bool {
+			p, err := readProcess(supervisor.Process.Pid)
+			return err == nil && p.state == 'T'
+		})
+		for _, p := range beside {
+			if hasChild(t, p.pid) {
+				_ = syscall.Kill(p.pid, syscall.SIGKILL)
+			}
+		}
+		waitFor(t, "the end of the sentinel", func() bool { return len(alive([]int{beside[0].pid, beside[1].pid})) == 0 })
+		_ = supervisor.Process.Signal(syscall.SIGCONT)
+		_ = supervisor.Wait() // perhaps reaped as a stranger: what it says counts
+		if out.Len() > 0 {
+			t.Fatal(out.String())
+		}
+	}
 }

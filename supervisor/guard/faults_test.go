@@ -200,6 +200,10 @@ func superviseMain(script, ticket string) int {
 		return 1
 	}
 	g.Run(context.Background(), []string{MarkVariable + "=supervise#1"}, lasting(time.Hour), func(int, uint64) {})
+	if left, err := below(os.Getpid()); err != nil || len(left) > 0 {
+		fmt.Fprintln(os.Stderr, "left:", left, err)
+		return 3
+	}
 	return 0
 }
 

@@ -116,12 +116,18 @@ func reapStrangers() {
 	died := make(chan os.Signal, 1)
 	signal.Notify(died, syscall.SIGCHLD)
 	for range died {
-		reaping.Lock()
-		for pid := waitable(); pid != 0 && !isGuard(pid); pid = waitable() {
-			forgetSentinel(pid) // before its pid can be another's
-			_, _ = syscall.Wait4(pid, nil, syscall.WNOHANG, nil)
-		}
-		reaping.Unlock()
+		reapDead()
+	}
+}
+
+// reapDead takes them up to the first guard, which is left to who waits for it; that
+// one calls this again.
+func reapDead() {
+	reaping.Lock()
+	defer reaping.Unlock()
+	for pid := waitable(); pid != 0 && !isGuard(pid); pid = waitable() {
+		forgetSentinel(pid) // before its pid can be another's
+		_, _ = syscall.Wait4(pid, nil, syscall.WNOHANG, nil)
 	}
 }
 
