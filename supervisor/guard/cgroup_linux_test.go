@@ -313,3 +313,21 @@ func TestNoZombieSentinel(t *testing.T) {
 		}
 	}
 }
+
+// A sentinel needs no /dev/null, of which a container may have none: nothing is
+// closed that Go's runtime would open it for.
+func TestSentinelNeedsNoDevNull(t *testing.T) {
+	needCgroup(t)
+	g := start(t, []string{"/bin/true"})
+	children, err := below(os.Getpid())
+	if err != nil || len(children) != 2 {
+		t.Fatalf("%v, %v; want guard and sentinel", children, err)
+	}
+	for _, p := range children {
+		for fd := 0; fd <= watched && p.pid != g.pid; fd++ {
+			if what, err := os.Readlink(fmt.Sprintf("/proc/%d/fd/%d", p.pid, fd)); !strings.Contains(what, "pidfd") {
+				t.Errorf("descriptor %d is %q, %v; want the guard's", fd, what, err)
+			}
+		}
+	}
+}

@@ -26,11 +26,12 @@ func startSentinel(guard int, group *cgroup) *sentinel {
 	if group == nil || guard < 0 {
 		return nil
 	}
-	const closed = ^uintptr(0)
 	s := &sentinel{pidfd: -1}
 	pid, err := syscall.ForkExec(selfExe(), []string{"leaderrun", SentinelCommand, group.path}, &syscall.ProcAttr{
-		Env:   os.Environ(),
-		Files: []uintptr{closed, closed, closed, watched: uintptr(guard)},
+		Env: os.Environ(),
+		// Its standard ones, too: Go's runtime opens /dev/null in the place of what is
+		// closed, and ends a process that finds none.
+		Files: []uintptr{uintptr(guard), uintptr(guard), uintptr(guard), watched: uintptr(guard)},
 		// A session of its own: no terminal's signal reaches it.
 		Sys: &syscall.SysProcAttr{Setsid: true, PidFD: &s.pidfd},
 	})
