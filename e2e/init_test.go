@@ -113,6 +113,23 @@ func TestProcessOneSignals(t *testing.T) {
 	b.exits(t, 128+realTime, patient)
 }
 
+// The supervisor is killed and its guard, stopped, gives nothing back: process 1 stays
+// for it until it is told to stop, and then ends it with the rest.
+func TestProcessOneStopsWithoutSupervisor(t *testing.T) {
+	t.Parallel()
+	e := newElection(t, fileStore(t))
+	a, pid1 := e.inContainer(t, spec{id: "a", command: e.wild()})
+	first := e.leads(a, nil, everyRole...)
+	supervisor, guard := below1(t, pid1)
+	kill(t, unix.SIGSTOP, guard)
+	kill(t, unix.SIGKILL, supervisor)
+	staysTrue(t, "process 1 stays", 2*time.Second, func() bool { return !a.ended() })
+	told := now()
+	kill(t, unix.SIGTERM, pid1)
+	a.exits(t, 128+9, time.Second+prompt)
+	e.diedAtOnce(first, told)
+}
+
 // A tree that does not want to stop is dead within the stop time-out, and process 1
 // with it, in time for `docker stop`, which waits ten seconds.
 func TestProcessOneStopsWild(t *testing.T) {

@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"slices"
 	"syscall"
+	"time"
 
 	"leaderrun/supervisor/guard"
 )
@@ -20,14 +22,20 @@ type initProcess struct {
 	supervisor int // its pid and process group; 0 once it is reaped
 	status     syscall.WaitStatus
 	lent       bool // the supervisor's group was given the terminal
+	late       <-chan time.Time
 }
+
+// helpersTimeout is how long those that a killed supervisor has left may go on giving
+// the lock back once process 1 is told to stop.
+const helpersTimeout = time.Second
 
 // Init starts this program again with the same arguments, as a child, and does
 // beside it what is asked of process 1: it passes signals on and reaps whom
 // nobody else does. It returns the child's exit status, 128+N for signal N.
 //
 // It stays for those that a supervisor which was killed, or could not release,
-// leaves behind to give the lock back, and for nobody else.
+// leaves behind to give the lock back, and for nobody else; told to stop, for a
+// moment only.
 func Init(args []string) (status int, err error) {
 	signals, died := make(chan os.Signal, 64), make(chan os.Signal, 1)
 	catchSignals(signals)
@@ -53,12 +61,17 @@ func Init(args []string) (status int, err error) {
 			if p.supervisor == 0 && !helpersLeft() {
 				return guard.Result{Status: p.status}.ExitCode(), nil
 			}
+		case <-p.late:
+			return guard.Result{Status: p.status}.ExitCode(), nil
 		}
 	}
 }
 
 func (p *initProcess) forward(sig syscall.Signal) {
 	if p.supervisor == 0 {
+		if p.late == nil && slices.Contains([]syscall.Signal{syscall.SIGTERM, syscall.SIGINT, syscall.SIGQUIT}, sig) {
+			p.late = time.After(helpersTimeout)
+		}
 		return
 	}
 	if sig == syscall.SIGCONT { // perhaps a shell's fg

@@ -73,7 +73,7 @@ func (s *server) start(env []string) error {
 	if err != nil {
 		return err
 	}
-	hurry() // not before: the child is to run as leaderrun was told to
+	go hurry() // not before: the child is to run as leaderrun was told to
 	s.child = pid
 	if !shared {
 		s.group = pid

@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -200,8 +201,10 @@ func superviseMain(script, ticket string) int {
 		return 1
 	}
 	g.Run(context.Background(), []string{MarkVariable + "=supervise#1"}, lasting(time.Hour), func(int, uint64) {})
-	if left, err := below(os.Getpid()); err != nil || len(left) > 0 {
-		fmt.Fprintln(os.Stderr, "left:", left, err)
+	left, err := below(os.Getpid())
+	left = slices.DeleteFunc(left, func(p process) bool { return p.state != 'Z' })
+	if err != nil || len(left) > 0 {
+		fmt.Fprintln(os.Stderr, "zombies:", left, err)
 		return 3
 	}
 	return 0
