@@ -65,6 +65,10 @@ chaos: install-tools ## random faults on every store, judged: CHAOS=1h for longe
 chaos-mutants: install-tools ## the fault run, which has to fail, on builds with a bug in a deadline
 	LEADERRUN_TEST_MUTANTS=25s go test ./e2e -run '^TestMutants$$' -count=1 -v
 
+.PHONY: suspend
+suspend: build ## an emulated machine is suspended past a deadline: what lives on after it wakes
+	scripts/suspend
+
 .PHONY: bench
 bench: build install-tools ## handover, takeover, memory, beside etcdctl lock and flock
 	go run ./scripts/bench -bin bin/leaderrun $(BENCHFLAGS)

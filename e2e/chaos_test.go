@@ -44,14 +44,16 @@ type chaos struct {
 }
 
 // Whatever happens, in whatever order, the promise holds. The seed decides what
-// happens: a run that failed is run again with it.
+// happens: a run that failed is run again with it. Only who asks for a length gets
+// another one each time: what comes of chance is not for a test of somebody's change.
 func TestChaos(t *testing.T) {
 	t.Parallel()
-	length, seed := 20*time.Second, rand.Uint64()
+	length, seed := 20*time.Second, uint64(1)
 	var err error
 	if v := os.Getenv(chaosEnv); v != "" {
 		length, err = time.ParseDuration(v)
 		must(t, err)
+		seed = rand.Uint64()
 	}
 	if v := os.Getenv(chaosSeedEnv); v != "" {
 		seed, err = strconv.ParseUint(v, 10, 64)
