@@ -207,7 +207,7 @@ func (a *fileAsker) ask() (shown, error) {
 	if err != nil || s == a.over {
 		return shown{}, err
 	}
-	if s == (shown{}) {
+	if s == (shown{}) && a.latest != (shown{}) {
 		a.over = a.latest
 	}
 	a.latest = s

@@ -205,6 +205,6 @@ func (c *chaos) collect() {
 		c.trial.faults = append(c.trial.faults, p.stepped...)
 	}
 	slices.SortStableFunc(c.trial.faults, func(a, b fault) int { return cmp.Compare(a.from, b.from) })
-	c.trial.losses = c.ledger.settled(c.history)
+	c.trial.losses = slices.DeleteFunc(c.ledger.settled(c.history), func(l loss) bool { return l.at > c.trial.ended })
 	slices.SortFunc(c.trial.losses, func(a, b loss) int { return cmp.Compare(a.at, b.at) })
 }

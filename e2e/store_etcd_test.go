@@ -44,7 +44,12 @@ var etcdKind = &kind{
 
 func (s *store) etcdctl(args ...string) string {
 	s.t.Helper()
-	out, err := s.server.(*servers.Etcd).Ctl(args...)
+	var out string
+	var err error
+	poll(patient, func() bool { // a cluster may be without a leader, or slow
+		out, err = s.server.(*servers.Etcd).Ctl(args...)
+		return err == nil
+	})
 	must(s.t, err)
 	return strings.TrimSpace(out)
 }

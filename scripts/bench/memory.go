@@ -43,7 +43,7 @@ type role struct {
 // memories runs a leader and a standby of every contender at once: memory, unlike
 // time, does not suffer from company. Each process has a copy of its binary for
 // itself, for PSS halves what two share, and two hosts share nothing. What a
-// supervisor shares with its own guard is counted once.
+// supervisor shares with its own guard and sentinel is counted once.
 func memories(ctx context.Context, b *bench, t *table, contenders []contender) error {
 	t.Rows = nil // made anew, rivals side by side
 	for _, what := range []string{leader, standby} {
@@ -126,7 +126,7 @@ func (x role) sample(t *table) error {
 		}
 		row.Samples = append(row.Samples, sum)
 		if len(parts) > 1 {
-			row.Remark = "supervisor + guard: " + strings.Join(parts, " + ")
+			row.Remark = "supervisor, guard, sentinel: " + strings.Join(parts, " + ")
 		}
 	}
 	return nil
