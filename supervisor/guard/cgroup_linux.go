@@ -209,13 +209,15 @@ func (c *cgroup) end() {
 	}()
 }
 
-// populated reports whether something lives in it.
+// populated reports whether something lives in it, or may: to miss that for lack of
+// descriptors is to take it for dead.
 func (c *cgroup) populated() bool {
 	if c == nil {
 		return false
 	}
 	events, err := os.ReadFile(filepath.Join(c.path, "cgroup.events"))
-	return err == nil && bytes.Contains(events, []byte("populated 1"))
+	gone := errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ENODEV)
+	return !gone && (err != nil || bytes.Contains(events, []byte("populated 1")))
 }
 
 // remove removes an empty cgroup with what the tree made below it. The kernel

@@ -331,3 +331,17 @@ func TestSentinelNeedsNoDevNull(t *testing.T) {
 		}
 	}
 }
+
+// What cannot be looked at is not taken for dead; what is not there any more is.
+func TestPopulatedUnlessSeenEmpty(t *testing.T) {
+	gone, odd := t.TempDir(), filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(odd, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if (&cgroup{path: gone}).populated() {
+		t.Error("what is gone counts as populated")
+	}
+	if !(&cgroup{path: odd}).populated() {
+		t.Error("what cannot be read counts as empty")
+	}
+}
