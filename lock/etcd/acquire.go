@@ -7,10 +7,8 @@ import (
 	"fmt"
 	"time"
 
-	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
-	clientv3 "go.etcd.io/etcd/client/v3"
-
 	"leaderrun/lock"
+	pb "leaderrun/lock/etcd/etcdpb"
 )
 
 // A locker is one election. It implements lock.Locker.
@@ -63,19 +61,15 @@ func (l *locker) Acquire(ctx context.Context, c lock.Candidate) (lock.Lease, err
 
 // busy returns ErrHeld if anybody stands in the queue.
 func (l *locker) busy(ctx context.Context, c lock.Candidate) error {
-	var resp *clientv3.GetResponse
-	err := l.store.request(ctx, func(ctx context.Context, c *conn) (err error) {
-		resp, err = c.kv.Get(ctx, l.keys.queue(), clientv3.WithFirstCreate()...)
-		return err
-	})
+	resp, err := l.store.txn(ctx, nil, []*pb.RequestOp{first(l.keys.queue())}, nil)
 	if err != nil {
 		return err
 	}
-	first := placeOf(resp.Kvs)
-	if first == nil {
+	head := placeOf(rangeOf(resp, 0))
+	if head == nil {
 		return nil
 	}
-	if err := first.stranger(); err != nil {
+	if err := head.stranger(); err != nil {
 		c.Notify(lock.Notice{Kind: lock.Warning, Err: err})
 	}
 	return lock.ErrHeld
@@ -146,20 +140,20 @@ func (a *campaign) enqueue(ctx context.Context) error {
 		return err
 	}
 	k := a.l.keys
-	absent := []clientv3.Cmp{clientv3.Compare(clientv3.CreateRevision(a.x.key), "=", 0)}
-	put := []clientv3.Op{
+	absent := []*pb.Compare{created(a.x.key, 0)}
+	enter := []*pb.RequestOp{
 		// What stands there before the put.
-		clientv3.OpGet(k.queue(), clientv3.WithLastCreate()...),
-		clientv3.OpGet(k.record()),
-		clientv3.OpGet(k.queue(), clientv3.WithFirstCreate()...),
-		clientv3.OpPut(a.x.key, string(holder), clientv3.WithLease(a.x.id)),
+		last(k.queue(), 0),
+		get(k.record()),
+		first(k.queue()),
+		put(a.x.key, holder, a.x.id),
 	}
-	var resp *clientv3.TxnResponse
+	var resp *pb.TxnResponse
 	err = lock.Persist(ctx, func(ctx context.Context) (err error) {
-		resp, err = a.l.store.txn(ctx, absent, put, []clientv3.Op{clientv3.OpGet(a.x.key)})
+		resp, err = a.l.store.txn(ctx, absent, enter, []*pb.RequestOp{get(a.x.key)})
 		return err
 	})
-	if errors.Is(err, rpctypes.ErrLeaseNotFound) {
+	if errors.Is(err, errLeaseNotFound) {
 		err = fmt.Errorf("%w: %w", lock.ErrUnavailable, err) // it ended, or the ticket was given back
 	}
 	if err != nil {

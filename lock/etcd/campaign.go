@@ -6,11 +6,9 @@ import (
 	"sync"
 	"time"
 
-	"go.etcd.io/etcd/api/v3/mvccpb"
-	clientv3 "go.etcd.io/etcd/client/v3"
-
 	"leaderrun/lock"
 	"leaderrun/lock/bootclock"
+	pb "leaderrun/lock/etcd/etcdpb"
 )
 
 // lookAfter is how often a candidate in the queue reads what its watches should
@@ -47,7 +45,7 @@ type campaign struct {
 // An event is a change of the record or the end of the predecessor's place.
 type event struct {
 	key string
-	kv  *mvccpb.KeyValue // nil: gone
+	kv  *pb.KeyValue // nil: gone
 	rev int64
 	at  bootclock.Instant
 
@@ -192,7 +190,7 @@ func (a *campaign) watch(ctx context.Context) {
 		pctx, v.unwatch = context.WithCancel(ctx)
 		a.follow(pctx, p.key, v.rec.seen)
 	}
-	if v.expiry == nil && v.leads && v.rec.Owner == p.owner() && p.lease != clientv3.NoLease {
+	if v.expiry == nil && v.leads && v.rec.Owner == p.owner() && p.lease != noLease {
 		v.expiry = &expiry{}
 		e := v.expiry
 		a.tasks.Go(func() { e.run(ctx, a.l.store, p.lease) })
@@ -212,7 +210,7 @@ func (a *campaign) follow(ctx context.Context, key string, after int64) {
 	a.tasks.Go(func() {
 		a.l.store.follow(ctx, watch{
 			key: key, after: after,
-			see:    func(kv *mvccpb.KeyValue, rev int64) bool { return send(event{key: key, kv: kv, rev: rev}) },
+			see:    func(kv *pb.KeyValue, rev int64) bool { return send(event{key: key, kv: kv, rev: rev}) },
 			behind: func() { send(event{key: key, behind: true}) },
 		})
 	})

@@ -3,28 +3,15 @@ package etcd
 import (
 	"context"
 	"errors"
-	"io"
 	"net"
-	"sync/atomic"
+	"net/http"
+	"strings"
 
-	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
-	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
-	clientv3 "go.etcd.io/etcd/client/v3"
-	"google.golang.org/grpc"
-	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/credentials"
-	"google.golang.org/grpc/credentials/insecure"
-	"google.golang.org/grpc/grpclog"
-	"google.golang.org/grpc/status"
+	"connectrpc.com/connect"
 
-	"leaderrun/lock"
+	pb "leaderrun/lock/etcd/etcdpb"
 	"leaderrun/lock/transport"
 )
-
-// gRPC writes its own mishaps to standard error, which is the child's.
-func init() {
-	grpclog.SetLoggerV2(grpclog.NewLoggerV2(io.Discard, io.Discard, io.Discard))
-}
 
 // A conn is gRPC on one link to one member. It does not reconnect, wait or
 // retry: clientv3.Client does all three by rules of its own (unary reads 100
@@ -33,84 +20,43 @@ func init() {
 type conn struct {
 	endpoint string
 	user     string // logged in as
+	token    string // goes with every request once somebody has logged in
 	link     *transport.Link
-	cc       *grpc.ClientConn
+	http     *http.ClientConn
 
-	kv    clientv3.KV
-	lease pb.LeaseClient
-	watch pb.WatchClient
+	kv        *connect.Client[pb.TxnRequest, pb.TxnResponse]
+	grant     *connect.Client[pb.LeaseGrantRequest, pb.LeaseGrantResponse]
+	revoke    *connect.Client[pb.LeaseRevokeRequest, pb.LeaseRevokeResponse]
+	keepAlive *connect.Client[pb.LeaseKeepAliveRequest, pb.LeaseKeepAliveResponse]
+	left      *connect.Client[pb.LeaseTimeToLiveRequest, pb.LeaseTimeToLiveResponse]
+	watch     *connect.Client[pb.WatchRequest, pb.WatchResponse]
 
 	version  string // of that member
 	leader   bool   // it knew one when we connected
 	loggedIn bool   // as user
 }
 
-var _ transport.Conn = (*conn)(nil)
-
-// token goes with every request once somebody has logged in.
-type token struct{ value atomic.Pointer[string] }
-
-func (t *token) GetRequestMetadata(context.Context, ...string) (map[string]string, error) {
-	if v := t.value.Load(); v != nil {
-		return map[string]string{rpctypes.TokenFieldNameGRPC: *v}, nil
-	}
-	return nil, nil
-}
-
-func (t *token) RequireTransportSecurity() bool { return false }
-
-// shaken tells gRPC of a TLS handshake that is over, so that it says https.
-type shaken struct {
-	credentials.TransportCredentials
-}
-
-func (shaken) ClientHandshake(_ context.Context, _ string, c net.Conn) (net.Conn, credentials.AuthInfo, error) {
-	l, ok := c.(*transport.Link)
-	if !ok || l.State() == nil {
-		return nil, nil, errors.New("no TLS")
-	}
-	return c, credentials.TLSInfo{
-		State:          *l.State(),
-		CommonAuthInfo: credentials.CommonAuthInfo{SecurityLevel: credentials.PrivacyAndIntegrity},
-	}, nil
-}
-
-func (shaken) Info() credentials.ProtocolInfo {
-	return credentials.ProtocolInfo{SecurityProtocol: "tls"}
-}
-
-func (s shaken) Clone() credentials.TransportCredentials { return s }
+var (
+	_ transport.Conn     = (*conn)(nil)
+	_ connect.HTTPClient = (*conn)(nil)
+)
 
 // newConn puts gRPC on the link and logs in. It owns the link.
 func newConn(ctx context.Context, endpoint string, d dialer, l *transport.Link, password string) (*conn, error) {
-	creds := insecure.NewCredentials()
-	if l.State() != nil {
-		creds = shaken{creds}
-	}
-	var given atomic.Bool
-	t := &token{}
-	cc, err := grpc.NewClient("passthrough:///"+endpoint,
-		grpc.WithContextDialer(func(context.Context, string) (net.Conn, error) {
-			if given.Swap(true) {
-				_ = l.Close() // the server wants this connection to end
-				return nil, errSpent
-			}
-			return l, nil
-		}),
-		grpc.WithTransportCredentials(creds),
-		grpc.WithPerRPCCredentials(t),
-		grpc.WithDisableRetry(),
-		grpc.WithDisableServiceConfig(),
-		grpc.WithIdleTimeout(0),
-	)
-	if err != nil {
+	c := &conn{endpoint: endpoint, user: d.Settings.User, link: l}
+	var err error
+	if c.http, err = newHTTP2(ctx, l); err != nil {
+		err = c.explain(ctx, d, err)
 		_ = l.Close()
-		return nil, fault(lock.ErrConfig, endpoint, "%w", err)
+		return nil, err
 	}
-	c := &conn{endpoint: endpoint, user: d.Settings.User, link: l, cc: cc}
-	kv := pb.NewKVClient(cc)
-	c.kv, c.lease, c.watch = clientv3.NewKVFromKVClient(kv, nil), pb.NewLeaseClient(cc), pb.NewWatchClient(cc)
-	if err := c.login(ctx, t, password); err != nil {
+	c.kv = client[pb.TxnRequest, pb.TxnResponse](c, "KV/Txn")
+	c.grant = client[pb.LeaseGrantRequest, pb.LeaseGrantResponse](c, "Lease/LeaseGrant")
+	c.revoke = client[pb.LeaseRevokeRequest, pb.LeaseRevokeResponse](c, "Lease/LeaseRevoke")
+	c.keepAlive = client[pb.LeaseKeepAliveRequest, pb.LeaseKeepAliveResponse](c, "Lease/LeaseKeepAlive")
+	c.left = client[pb.LeaseTimeToLiveRequest, pb.LeaseTimeToLiveResponse](c, "Lease/LeaseTimeToLive")
+	c.watch = client[pb.WatchRequest, pb.WatchResponse](c, "Watch/Watch")
+	if err := c.login(ctx, password); err != nil {
 		err = c.explain(ctx, d, err)
 		c.Close(true)
 		return nil, err
@@ -118,20 +64,71 @@ func newConn(ctx context.Context, endpoint string, d dialer, l *transport.Link, 
 	return c, nil
 }
 
+// newHTTP2 puts HTTP/2 on the link, which has done the TLS there is.
+func newHTTP2(ctx context.Context, l *transport.Link) (*http.ClientConn, error) {
+	t := &http.Transport{
+		Protocols:          new(http.Protocols),
+		DialContext:        func(context.Context, string, string) (net.Conn, error) { return l, nil },
+		DisableCompression: true,
+	}
+	t.Protocols.SetUnencryptedHTTP2(true)
+	return t.NewClientConn(ctx, "http", "given:2379")
+}
+
+func client[Req, Res any](c *conn, procedure string) *connect.Client[Req, Res] {
+	scheme := "http"
+	if c.link.State() != nil {
+		scheme = "https"
+	}
+	return connect.NewClient[Req, Res](c, scheme+"://"+authority(c.endpoint)+"/etcdserverpb."+procedure,
+		connect.WithGRPC(), connect.WithAcceptCompression("gzip", nil, nil))
+}
+
+// authority is what a request calls the server.
+func authority(endpoint string) string {
+	if strings.HasPrefix(endpoint, "/") { // a unix socket
+		return "localhost"
+	}
+	return endpoint
+}
+
+// call makes one request with one answer.
+func call[Req, Res any](ctx context.Context, rpc *connect.Client[Req, Res], req *Req) (*Res, error) {
+	resp, err := rpc.CallUnary(ctx, connect.NewRequest(req))
+	if err != nil {
+		return nil, err
+	}
+	return resp.Msg, nil
+}
+
+// Do implements connect.HTTPClient.
+func (c *conn) Do(r *http.Request) (*http.Response, error) {
+	if c.token != "" {
+		r.Header.Set("token", c.token)
+	}
+	return c.http.RoundTrip(r)
+}
+
+// txn runs one transaction.
+func (c *conn) txn(ctx context.Context, cmp []*pb.Compare, then, other []*pb.RequestOp) (*pb.TxnResponse, error) {
+	return call(ctx, c.kv, &pb.TxnRequest{Compare: cmp, Success: then, Failure: other})
+}
+
 // login makes sure that an etcd answers, as it must before this connection is
 // preferred to another.
-func (c *conn) login(ctx context.Context, t *token, password string) error {
+func (c *conn) login(ctx context.Context, password string) error {
 	if c.user != "" {
-		resp, err := pb.NewAuthClient(c.cc).Authenticate(ctx, &pb.AuthenticateRequest{Name: c.user, Password: password})
+		auth := client[pb.AuthenticateRequest, pb.AuthenticateResponse](c, "Auth/Authenticate")
+		resp, err := call(ctx, auth, &pb.AuthenticateRequest{Name: c.user, Password: password})
 		switch {
 		case err == nil:
-			t.value.Store(&resp.Token)
-			c.loggedIn = true
-		case !errors.Is(rpctypes.Error(err), rpctypes.ErrAuthNotEnabled):
+			c.token, c.loggedIn = resp.Token, true
+		case !errors.Is(answerOf(err), errAuthNotEnabled):
 			return err
 		}
 	}
-	resp, err := pb.NewMaintenanceClient(c.cc).Status(ctx, &pb.StatusRequest{})
+	status := client[pb.StatusRequest, pb.StatusResponse](c, "Maintenance/Status")
+	resp, err := call(ctx, status, &pb.StatusRequest{})
 	if err != nil {
 		return err
 	}
@@ -140,8 +137,7 @@ func (c *conn) login(ctx context.Context, t *token, password string) error {
 }
 
 func (c *conn) explain(ctx context.Context, d dialer, err error) error {
-	st, _ := status.FromError(err)
-	if st.Code() == codes.Unavailable && ctx.Err() == nil && c.link.State() == nil && !c.link.Heard() && d.SpeaksTLS(ctx, c.endpoint) {
+	if ctx.Err() == nil && c.link.State() == nil && !c.link.Heard() && d.SpeaksTLS(ctx, c.endpoint) {
 		return d.ErrTLS(c.endpoint)
 	}
 	return c.Judge(ctx, err).Err
@@ -161,6 +157,6 @@ func (c *conn) Close(abort bool) {
 	if abort {
 		c.link.Abort()
 	}
-	_ = c.cc.Close()
+	_ = c.http.Close()
 	_ = c.link.Close()
 }

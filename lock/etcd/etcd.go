@@ -23,12 +23,8 @@ import (
 	"sync"
 	"time"
 
-	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
-	"go.etcd.io/etcd/api/v3/mvccpb"
-	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
-	clientv3 "go.etcd.io/etcd/client/v3"
-
 	"leaderrun/lock"
+	pb "leaderrun/lock/etcd/etcdpb"
 	"leaderrun/lock/transport"
 )
 
@@ -122,29 +118,25 @@ func (s *Store) request(ctx context.Context, f func(context.Context, *conn) erro
 }
 
 // txn runs one transaction.
-func (s *Store) txn(ctx context.Context, cmp []clientv3.Cmp, then, other []clientv3.Op) (*clientv3.TxnResponse, error) {
-	var resp *clientv3.TxnResponse
+func (s *Store) txn(ctx context.Context, cmp []*pb.Compare, then, other []*pb.RequestOp) (*pb.TxnResponse, error) {
+	var resp *pb.TxnResponse
 	err := s.request(ctx, func(ctx context.Context, c *conn) (err error) {
-		resp, err = c.kv.Txn(ctx).If(cmp...).Then(then...).Else(other...).Commit()
+		resp, err = c.txn(ctx, cmp, then, other)
 		return err
 	})
 	return resp, err
 }
 
 // read returns a key as of now, nil if there is none, and the revision of now.
-func (s *Store) read(ctx context.Context, key string) (*mvccpb.KeyValue, int64, error) {
-	var resp *clientv3.GetResponse
-	err := s.request(ctx, func(ctx context.Context, c *conn) (err error) {
-		resp, err = c.kv.Get(ctx, key)
-		return err
-	})
+func (s *Store) read(ctx context.Context, key string) (*pb.KeyValue, int64, error) {
+	resp, err := s.txn(ctx, nil, []*pb.RequestOp{get(key)}, nil)
 	if err != nil {
 		return nil, 0, err
 	}
-	return only(resp.Kvs), resp.Header.Revision, nil
+	return only(rangeOf(resp, 0)), resp.Header.Revision, nil
 }
 
-func only(kvs []*mvccpb.KeyValue) *mvccpb.KeyValue {
+func only(kvs []*pb.KeyValue) *pb.KeyValue {
 	if len(kvs) == 0 {
 		return nil
 	}
@@ -152,17 +144,17 @@ func only(kvs []*mvccpb.KeyValue) *mvccpb.KeyValue {
 }
 
 // rangeOf is the n-th answer of a transaction, which was a get.
-func rangeOf(resp *clientv3.TxnResponse, n int) []*mvccpb.KeyValue {
+func rangeOf(resp *pb.TxnResponse, n int) []*pb.KeyValue {
 	return resp.Responses[n].GetResponseRange().GetKvs()
 }
 
 // revoke ends a lease, which removes its keys. One that is gone is fine.
-func (s *Store) revoke(ctx context.Context, id clientv3.LeaseID) error {
+func (s *Store) revoke(ctx context.Context, id leaseID) error {
 	err := s.request(ctx, func(ctx context.Context, c *conn) error {
-		_, err := c.lease.LeaseRevoke(ctx, &pb.LeaseRevokeRequest{ID: int64(id)})
+		_, err := call(ctx, c.revoke, &pb.LeaseRevokeRequest{ID: int64(id)})
 		return err
 	})
-	if errors.Is(err, rpctypes.ErrLeaseNotFound) {
+	if errors.Is(err, errLeaseNotFound) {
 		return nil
 	}
 	return err
@@ -170,7 +162,7 @@ func (s *Store) revoke(ctx context.Context, id clientv3.LeaseID) error {
 
 // revokeSoon ends a lease that no longer matters to anybody: it holds nothing,
 // and would end by itself.
-func (s *Store) revokeSoon(id clientv3.LeaseID) {
+func (s *Store) revokeSoon(id leaseID) {
 	s.tasks.Go(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), leaveTime)
 		defer cancel()

@@ -6,9 +6,8 @@ import (
 	"strings"
 	"testing"
 
-	"go.etcd.io/etcd/api/v3/mvccpb"
-
 	"leaderrun/lock"
+	pb "leaderrun/lock/etcd/etcdpb"
 )
 
 // A record is that of the key, or none with an error that names the key; whoever is
@@ -19,7 +18,7 @@ func FuzzRecord(f *testing.F) {
 	f.Add([]byte(""))
 	f.Fuzz(func(t *testing.T, value []byte) {
 		const key, rev, seen = "/leaderrun/job/record", 5, 9
-		r, err := decodeRecord(key, &mvccpb.KeyValue{Key: []byte(key), Value: value, ModRevision: rev}, seen)
+		r, err := decodeRecord(key, &pb.KeyValue{Key: []byte(key), Value: value, ModRevision: rev}, seen)
 		if r.rev != rev || r.seen != seen || r.key != key {
 			t.Errorf("%q: %+v", value, r)
 		}
@@ -43,7 +42,7 @@ func FuzzPlace(f *testing.F) {
 	f.Add("a/b/", []byte("null"), int64(-1))
 	f.Fuzz(func(t *testing.T, name string, value []byte, lease int64) {
 		k := keys{"/leaderrun/job"}
-		p := placeOf([]*mvccpb.KeyValue{{Key: []byte(k.queue() + name), Value: value, Lease: lease, CreateRevision: 5}})
+		p := placeOf([]*pb.KeyValue{{Key: []byte(k.queue() + name), Value: value, Lease: lease, CreateRevision: 5}})
 		if p == nil || p.key != k.queue()+name || strings.Contains(p.owner(), "/") {
 			t.Fatalf("%q: %+v", name, p)
 		}

@@ -6,11 +6,8 @@ import (
 	"fmt"
 	"time"
 
-	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
-	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
-	clientv3 "go.etcd.io/etcd/client/v3"
-
 	"leaderrun/lock"
+	pb "leaderrun/lock/etcd/etcdpb"
 )
 
 // lateExpiry is how much longer than its lifetime etcd may keep a lease: its
@@ -86,7 +83,7 @@ func (l *locker) inspectLease(ctx context.Context, c lock.Candidate, tell lock.T
 
 func (x *session) tryCreate(ctx context.Context) error {
 	return x.store.request(ctx, func(ctx context.Context, c *conn) error {
-		resp, err := c.kv.Put(ctx, x.key, "", clientv3.WithLease(x.id))
+		resp, err := c.txn(ctx, nil, []*pb.RequestOp{put(x.key, nil, x.id)}, nil)
 		if err == nil {
 			x.create.Store(resp.Header.Revision)
 		}
@@ -96,15 +93,15 @@ func (x *session) tryCreate(ctx context.Context) error {
 
 // tryRead reads what a campaign reads.
 func (l *locker) tryRead(ctx context.Context, x *session, tell lock.Tell) error {
-	resp, err := l.store.txn(ctx, nil, append(l.holderOps(), clientv3.OpGet(x.key)), nil)
+	resp, err := l.store.txn(ctx, nil, append(l.holderOps(), get(x.key)), nil)
 	if err != nil {
 		return err
 	}
-	h, first, err := l.holderIn(resp)
+	h, head, err := l.holderIn(resp)
 	if err != nil {
 		return err
 	}
-	if err := first.stranger(); err != nil {
+	if err := head.stranger(); err != nil {
 		tell.Warn("election", "%v", err)
 	}
 	tell.Led(h)
@@ -113,7 +110,7 @@ func (l *locker) tryRead(ctx context.Context, x *session, tell lock.Tell) error 
 
 func (x *session) tryDelete(ctx context.Context) error {
 	return x.store.request(ctx, func(ctx context.Context, c *conn) error {
-		_, err := c.kv.Delete(ctx, x.key)
+		_, err := c.txn(ctx, nil, []*pb.RequestOp{remove(x.key)}, nil)
 		return err
 	})
 }
@@ -143,13 +140,13 @@ func (s *Store) tellLogin(tell lock.Tell) {
 
 // hint adds to a refusal what an administrator has to type.
 func (l *locker) hint(ctx context.Context, err error) error {
-	if !errors.Is(err, rpctypes.ErrPermissionDenied) {
+	if !errors.Is(err, errPermissionDenied) {
 		return err
 	}
 	user, role := l.store.dialer.Settings.User, "ROLE"
 	var resp *pb.AuthUserGetResponse
 	asked := l.store.request(ctx, func(ctx context.Context, c *conn) (err error) {
-		resp, err = pb.NewAuthClient(c.cc).UserGet(ctx, &pb.AuthUserGetRequest{Name: user})
+		resp, err = call(ctx, client[pb.AuthUserGetRequest, pb.AuthUserGetResponse](c, "Auth/UserGet"), &pb.AuthUserGetRequest{Name: user})
 		return err
 	})
 	first := ""

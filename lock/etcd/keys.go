@@ -6,11 +6,14 @@ import (
 	"fmt"
 	"strings"
 
-	"go.etcd.io/etcd/api/v3/mvccpb"
-	clientv3 "go.etcd.io/etcd/client/v3"
-
 	"leaderrun/lock"
+	pb "leaderrun/lock/etcd/etcdpb"
 )
+
+// A leaseID is a lease as etcd numbers them.
+type leaseID int64
+
+const noLease leaseID = 0
 
 // keys names what one election has in etcd. All of it lies below
 // PREFIX/NAME/, so that a role of etcd can grant exactly that.
@@ -20,7 +23,7 @@ type keys struct{ base string }
 func (k keys) queue() string { return k.base + "/queue/" }
 
 // place is the lock key of the candidate with that lease.
-func (k keys) place(id clientv3.LeaseID) string { return k.queue() + leaseName(id) }
+func (k keys) place(id leaseID) string { return k.queue() + leaseName(id) }
 
 func (k keys) record() string           { return k.base + "/record" }
 func (k keys) value(name string) string { return k.base + "/values/" + name }
@@ -28,7 +31,7 @@ func (k keys) requests() string         { return k.base + "/requests" }
 func (k keys) inspect() string          { return k.base + "/check/" + rand.Text() }
 
 // leaseName writes a lease as etcdctl does. It is also the owner in a record.
-func leaseName(id clientv3.LeaseID) string { return fmt.Sprintf("%016x", uint64(id)) }
+func leaseName(id leaseID) string { return fmt.Sprintf("%016x", uint64(id)) }
 
 // A record is the stored lock.Record with the revision that it has.
 type record struct {
@@ -39,7 +42,7 @@ type record struct {
 }
 
 // decodeRecord takes nil for a record that does not exist.
-func decodeRecord(key string, kv *mvccpb.KeyValue, seen int64) (record, error) {
+func decodeRecord(key string, kv *pb.KeyValue, seen int64) (record, error) {
 	r := record{key: key, seen: seen}
 	if kv == nil {
 		return r, nil
@@ -61,7 +64,7 @@ type ticket struct {
 	Lease    string `json:"lease"`
 }
 
-func newTicket(election string, id clientv3.LeaseID) lock.Ticket {
+func newTicket(election string, id leaseID) lock.Ticket {
 	data, err := json.Marshal(ticket{election, leaseName(id)})
 	if err != nil {
 		panic(err) // two strings
@@ -69,31 +72,31 @@ func newTicket(election string, id clientv3.LeaseID) lock.Ticket {
 	return lock.Ticket{Data: data}
 }
 
-func (t ticket) leaseID() (clientv3.LeaseID, error) {
+func (t ticket) leaseID() (leaseID, error) {
 	var id uint64
-	if n, err := fmt.Sscanf(t.Lease, "%016x", &id); n != 1 || err != nil || leaseName(clientv3.LeaseID(id)) != t.Lease {
+	if n, err := fmt.Sscanf(t.Lease, "%016x", &id); n != 1 || err != nil || leaseName(leaseID(id)) != t.Lease {
 		return 0, fmt.Errorf("%w: ticket: %q is no lease", lock.ErrConfig, t.Lease)
 	}
-	return clientv3.LeaseID(id), nil
+	return leaseID(id), nil
 }
 
 // A place is a lock key in the queue.
 type place struct {
 	key    string
-	lease  clientv3.LeaseID
+	lease  leaseID
 	create int64
 	ours   bool // else another program made it
 }
 
 // placeOf takes the only key of a range, or none.
-func placeOf(kvs []*mvccpb.KeyValue) *place {
+func placeOf(kvs []*pb.KeyValue) *place {
 	if len(kvs) == 0 {
 		return nil
 	}
 	kv := kvs[0]
 	var holder lock.Holder
 	ours := json.Unmarshal(kv.Value, &holder) == nil // etcdctl lock leaves the value empty
-	return &place{key: string(kv.Key), lease: clientv3.LeaseID(kv.Lease), create: kv.CreateRevision, ours: ours}
+	return &place{key: string(kv.Key), lease: leaseID(kv.Lease), create: kv.CreateRevision, ours: ours}
 }
 
 // owner is what a record calls the tenure of this place.
@@ -110,7 +113,7 @@ func (p *place) stranger() error {
 	switch {
 	case p == nil:
 		return nil
-	case p.lease == clientv3.NoLease:
+	case p.lease == noLease:
 		return fmt.Errorf("etcd key %s has no lease and blocks this election for ever: if nothing uses it, remove it with: etcdctl del %s", p.key, p.key)
 	case !p.ours:
 		return fmt.Errorf("etcd key %s is the lock of `etcdctl lock` or a program like it: waiting for its end", p.key)

@@ -6,10 +6,8 @@ import (
 	"fmt"
 	"sync"
 
-	"go.etcd.io/etcd/api/v3/mvccpb"
-	clientv3 "go.etcd.io/etcd/client/v3"
-
 	"leaderrun/lock"
+	pb "leaderrun/lock/etcd/etcdpb"
 )
 
 // A lease is an election won. It implements lock.Lease.
@@ -37,10 +35,8 @@ func (e *lease) Token() lock.Token { return e.rec.Token }
 
 // Put implements lock.Lease.
 func (e *lease) Put(ctx context.Context, key string, value []byte) error {
-	resp, err := e.l.store.txn(ctx, []clientv3.Cmp{
-		clientv3.Compare(clientv3.CreateRevision(e.x.key), "=", e.x.create.Load()),
-		clientv3.Compare(clientv3.LeaseValue(e.x.key), "=", e.x.id),
-	}, []clientv3.Op{clientv3.OpPut(e.l.keys.value(key), string(value))}, nil)
+	resp, err := e.l.store.txn(ctx, []*pb.Compare{created(e.x.key, e.x.create.Load()), leased(e.x.key, e.x.id)},
+		[]*pb.RequestOp{put(e.l.keys.value(key), value, noLease)}, nil)
 	if err != nil {
 		return fmt.Errorf("put %s: %w", key, err)
 	}
@@ -61,7 +57,7 @@ func (e *lease) Requests() <-chan lock.Request {
 	return e.requests
 }
 
-func (e *lease) request(kv *mvccpb.KeyValue, _ int64) bool {
+func (e *lease) request(kv *pb.KeyValue, _ int64) bool {
 	var r lock.Request
 	// What is no request, or for another tenure, is not ours to judge.
 	if kv == nil || json.Unmarshal(kv.Value, &r) != nil || r.Token != e.rec.Token {

@@ -5,9 +5,8 @@ import (
 	"encoding/json"
 	"fmt"
 
-	clientv3 "go.etcd.io/etcd/client/v3"
-
 	"leaderrun/lock"
+	pb "leaderrun/lock/etcd/etcdpb"
 )
 
 // Holder implements lock.Locker.
@@ -20,24 +19,21 @@ func (l *locker) Holder(ctx context.Context) (lock.Holder, error) {
 	return h, err
 }
 
-func (l *locker) holderOps() []clientv3.Op {
-	return []clientv3.Op{
-		clientv3.OpGet(l.keys.queue(), clientv3.WithFirstCreate()...),
-		clientv3.OpGet(l.keys.record()),
-	}
+func (l *locker) holderOps() []*pb.RequestOp {
+	return []*pb.RequestOp{first(l.keys.queue()), get(l.keys.record())}
 }
 
 // holderIn takes the answer to holderOps, and returns also who has the first
 // place. A record that says held counts only as long as its owner has that.
-func (l *locker) holderIn(resp *clientv3.TxnResponse) (lock.Holder, *place, error) {
-	first := placeOf(rangeOf(resp, 0))
+func (l *locker) holderIn(resp *pb.TxnResponse) (lock.Holder, *place, error) {
+	head := placeOf(rangeOf(resp, 0))
 	rec, err := decodeRecord(l.keys.record(), only(rangeOf(resp, 1)), resp.Header.Revision)
-	if err != nil || rec.State != lock.Held || rec.Owner != first.owner() {
-		return lock.Holder{}, first, err
+	if err != nil || rec.State != lock.Held || rec.Owner != head.owner() {
+		return lock.Holder{}, head, err
 	}
 	h := rec.Holder
 	h.Token = rec.Token
-	return h, first, nil
+	return h, head, nil
 }
 
 // Get implements lock.Records.
@@ -61,11 +57,7 @@ func (l *locker) Ask(ctx context.Context, r lock.Request) error {
 	if err != nil {
 		return fmt.Errorf("ask: %w", err)
 	}
-	err = l.store.request(ctx, func(ctx context.Context, c *conn) error {
-		_, err := c.kv.Put(ctx, l.keys.requests(), string(value))
-		return err
-	})
-	if err != nil {
+	if _, err = l.store.txn(ctx, nil, []*pb.RequestOp{put(l.keys.requests(), value, noLease)}, nil); err != nil {
 		return fmt.Errorf("ask: %w", err)
 	}
 	return nil

@@ -3,9 +3,8 @@ package etcd
 import (
 	"context"
 
-	clientv3 "go.etcd.io/etcd/client/v3"
-
 	"leaderrun/lock"
+	pb "leaderrun/lock/etcd/etcdpb"
 )
 
 // giveBack ends a tenure: in one transaction its record goes from held to clean
@@ -15,7 +14,7 @@ import (
 // rec is the record as the tenure wrote it, or the zero record if that is not
 // known; then it is read first, so that the place never goes before the record:
 // the next in the queue would settle for nothing.
-func (s *Store) giveBack(ctx context.Context, k keys, id clientv3.LeaseID, rec record) error {
+func (s *Store) giveBack(ctx context.Context, k keys, id leaseID, rec record) error {
 	var broken error // a record that nobody can read does not keep us in the queue
 	err := lock.Persist(ctx, func(ctx context.Context) error {
 		if rec.rev == 0 {
@@ -42,17 +41,15 @@ func (s *Store) giveBack(ctx context.Context, k keys, id clientv3.LeaseID, rec r
 // tryGiveBack makes one attempt. If the record is not the one given it returns
 // what stands there instead: written by our own earlier attempt whose answer
 // was lost, by a winner, or by hand.
-func (s *Store) tryGiveBack(ctx context.Context, k keys, id clientv3.LeaseID, rec record) (found *clientv3.TxnResponse, err error) {
-	leave := clientv3.OpDelete(k.place(id))
-	look := clientv3.OpGet(k.record())
-	same := []clientv3.Cmp{clientv3.Compare(clientv3.ModRevision(k.record()), "=", rec.rev)}
-	then := []clientv3.Op{leave}
+func (s *Store) tryGiveBack(ctx context.Context, k keys, id leaseID, rec record) (found *pb.TxnResponse, err error) {
+	same := []*pb.Compare{modified(k.record(), rec.rev)}
+	then := []*pb.RequestOp{remove(k.place(id))}
 	if rec.State == lock.Held && rec.Owner == leaseName(id) {
 		clean := rec.Record
 		clean.State = lock.Clean
-		then = append(then, clientv3.OpPut(k.record(), string(clean.Encode())))
+		then = append(then, put(k.record(), clean.Encode(), noLease))
 	}
-	resp, err := s.txn(ctx, same, then, []clientv3.Op{look})
+	resp, err := s.txn(ctx, same, then, []*pb.RequestOp{get(k.record())})
 	if err != nil || resp.Succeeded {
 		return nil, err
 	}

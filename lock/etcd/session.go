@@ -8,19 +8,15 @@ import (
 	"sync/atomic"
 	"time"
 
-	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
-	"go.etcd.io/etcd/api/v3/mvccpb"
-	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
-	clientv3 "go.etcd.io/etcd/client/v3"
-
 	"leaderrun/lock"
 	"leaderrun/lock/bootclock"
+	pb "leaderrun/lock/etcd/etcdpb"
 )
 
 // A session is one lease and, once it stands in the queue, its lock key.
 type session struct {
 	store  *Store
-	id     clientv3.LeaseID
+	id     leaseID
 	key    string
 	create atomic.Int64 // create revision of the key: the token; 0 before
 	gone   chan error
@@ -40,14 +36,14 @@ func (s *Store) grant(ctx context.Context, k keys, ttl time.Duration) (*session,
 	seconds := int64((ttl + time.Second - 1) / time.Second)
 	err := s.request(ctx, func(ctx context.Context, c *conn) (err error) {
 		g.Sent = bootclock.Now()
-		resp, err = c.lease.LeaseGrant(ctx, &pb.LeaseGrantRequest{TTL: seconds})
+		resp, err = call(ctx, c.grant, &pb.LeaseGrantRequest{TTL: seconds})
 		return err
 	})
 	if err != nil {
 		return nil, g, err
 	}
 	g.Lifetime = time.Duration(resp.TTL) * time.Second
-	id := clientv3.LeaseID(resp.ID)
+	id := leaseID(resp.ID)
 	x := &session{store: s, id: id, key: k.place(id), gone: make(chan error, 1)}
 	x.ctx, x.cancel = context.WithCancel(s.ctx)
 	return x, g, nil
@@ -79,18 +75,16 @@ func (x *session) Gone() <-chan error { return x.gone }
 
 // keepAlive renews once. clientv3's KeepAliveOnce would ask again without a
 // pause for as long as the server is unavailable.
-func keepAlive(ctx context.Context, c *conn, id clientv3.LeaseID) (time.Duration, error) {
+func keepAlive(ctx context.Context, c *conn, id leaseID) (time.Duration, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	stream, err := c.lease.LeaseKeepAlive(ctx)
-	if err != nil {
-		return 0, err
-	}
-	// An error of Send is only io.EOF; Recv has the reason.
+	stream := c.keepAlive.CallBidiStream(ctx)
+	// An error of Send is only io.EOF; Receive has the reason.
 	_ = stream.Send(&pb.LeaseKeepAliveRequest{ID: int64(id)})
-	resp, err := stream.Recv()
+	_ = stream.CloseRequest() // only then HTTP/2 looks at ctx
+	resp, err := stream.Receive()
 	switch {
-	case errors.Is(rpctypes.Error(err), rpctypes.ErrLeaseNotFound), err == nil && resp.TTL <= 0:
+	case err != nil && errors.Is(answerOf(err), errLeaseNotFound), err == nil && resp.TTL <= 0:
 		return 0, fmt.Errorf("%w: etcd lease %s expired or was revoked", lock.ErrLost, leaseName(id))
 	case err != nil:
 		return 0, err
@@ -104,15 +98,15 @@ func (x *session) check(ctx context.Context, c *conn) error {
 	if x.create.Load() == 0 {
 		return nil
 	}
-	resp, err := c.kv.Get(ctx, x.key)
+	resp, err := c.txn(ctx, nil, []*pb.RequestOp{get(x.key)}, nil)
 	if err != nil {
 		return err
 	}
-	return x.ours(only(resp.Kvs))
+	return x.ours(only(rangeOf(resp, 0)))
 }
 
 // ours returns nil if that is the key as we put it.
-func (x *session) ours(kv *mvccpb.KeyValue) error {
+func (x *session) ours(kv *pb.KeyValue) error {
 	switch {
 	case kv == nil:
 		return fmt.Errorf("%w: etcd key %s is gone: its lease ended or somebody deleted it", lock.ErrLost, x.key)
@@ -126,7 +120,7 @@ func (x *session) ours(kv *mvccpb.KeyValue) error {
 func (x *session) queued(create int64) {
 	x.create.Store(create)
 	x.tasks.Go(func() {
-		x.store.follow(x.ctx, watch{key: x.key, after: create, see: func(kv *mvccpb.KeyValue, _ int64) bool {
+		x.store.follow(x.ctx, watch{key: x.key, after: create, see: func(kv *pb.KeyValue, _ int64) bool {
 			err := x.ours(kv)
 			if err != nil {
 				select {

@@ -5,11 +5,9 @@ import (
 	"sync"
 	"time"
 
-	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
-	clientv3 "go.etcd.io/etcd/client/v3"
-
 	"leaderrun/lock"
 	"leaderrun/lock/bootclock"
+	pb "leaderrun/lock/etcd/etcdpb"
 )
 
 // pollEvery is the least pause between two questions for a lease's time to live,
@@ -62,7 +60,7 @@ type expiry struct {
 
 // run asks until the lease is gone or ctx is done: seldom as long as much is
 // left, so that in a quiet election there is about one question per TTL.
-func (e *expiry) run(ctx context.Context, s *Store, id clientv3.LeaseID) {
+func (e *expiry) run(ctx context.Context, s *Store, id leaseID) {
 	t := time.NewTimer(0)
 	defer t.Stop()
 	for {
@@ -74,7 +72,7 @@ func (e *expiry) run(ctx context.Context, s *Store, id clientv3.LeaseID) {
 		asked := bootclock.Now()
 		var resp *pb.LeaseTimeToLiveResponse
 		err := s.request(ctx, func(ctx context.Context, c *conn) (err error) {
-			resp, err = c.lease.LeaseTimeToLive(ctx, &pb.LeaseTimeToLiveRequest{ID: int64(id)})
+			resp, err = call(ctx, c.left, &pb.LeaseTimeToLiveRequest{ID: int64(id)})
 			return err
 		})
 		next := pollEvery

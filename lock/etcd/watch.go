@@ -5,11 +5,8 @@ import (
 	"errors"
 	"fmt"
 
-	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
-	"go.etcd.io/etcd/api/v3/mvccpb"
-	clientv3 "go.etcd.io/etcd/client/v3"
-
 	"leaderrun/lock"
+	pb "leaderrun/lock/etcd/etcdpb"
 )
 
 var errCompacted = errors.New("watched revision compacted")
@@ -20,7 +17,7 @@ type watch struct {
 	after int64 // revision up to which all is known
 	// see is told of each change, nil being a key that is gone, and of the
 	// revision. It returns false when it has seen enough.
-	see func(kv *mvccpb.KeyValue, rev int64) bool
+	see func(kv *pb.KeyValue, rev int64) bool
 	// behind, unless nil, is told when the store was ahead of `after` as the
 	// watch began. What happened in between comes too, but etcd looks after
 	// such watches only every 100 ms (mvcc's unsynced watchers).
@@ -59,20 +56,18 @@ func (s *Store) watchOnce(ctx context.Context, w *watch) error {
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithCancel(clientv3.WithRequireLeader(ctx))
+	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	stream, err := c.watch.Watch(ctx)
-	if err != nil {
-		return err
-	}
-	err = stream.Send(&pb.WatchRequest{RequestUnion: &pb.WatchRequest_CreateRequest{
+	stream := c.watch.CallBidiStream(ctx)
+	stream.RequestHeader().Set("hasleader", "true") // end the watch where no leader is known
+	// HTTP/2 looks at ctx only once the request has ended.
+	context.AfterFunc(ctx, func() { _ = stream.CloseRequest() })
+	// An error of Send is only io.EOF; Receive has the reason.
+	_ = stream.Send(&pb.WatchRequest{RequestUnion: &pb.WatchRequest_CreateRequest{
 		CreateRequest: &pb.WatchCreateRequest{Key: []byte(w.key), StartRevision: w.after + 1, ProgressNotify: true},
 	}})
-	if err != nil {
-		return err
-	}
 	for {
-		resp, err := stream.Recv()
+		resp, err := stream.Receive()
 		switch {
 		case err != nil && w.created:
 			return nil
@@ -97,7 +92,7 @@ func (w *watch) tell(resp *pb.WatchResponse) (done bool) {
 	for _, ev := range resp.Events {
 		kv := ev.Kv
 		w.after = kv.ModRevision
-		if ev.Type == mvccpb.DELETE {
+		if ev.Type == pb.Event_DELETE {
 			kv = nil
 		}
 		if !w.see(kv, w.after) {

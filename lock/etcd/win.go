@@ -4,9 +4,8 @@ import (
 	"context"
 	"time"
 
-	clientv3 "go.etcd.io/etcd/client/v3"
-
 	"leaderrun/lock"
+	pb "leaderrun/lock/etcd/etcdpb"
 )
 
 // look reads the queue as of now.
@@ -18,19 +17,18 @@ func (a *campaign) look(ctx context.Context) error {
 	return a.take(resp)
 }
 
-func (a *campaign) lookOps() []clientv3.Op {
+func (a *campaign) lookOps() []*pb.RequestOp {
 	k := a.l.keys
-	before := append(clientv3.WithLastCreate(), clientv3.WithMaxCreateRev(a.x.create.Load()-1))
-	return []clientv3.Op{
-		clientv3.OpGet(k.queue(), before...),
-		clientv3.OpGet(k.queue(), clientv3.WithFirstCreate()...),
-		clientv3.OpGet(k.record()),
-		clientv3.OpGet(a.x.key),
+	return []*pb.RequestOp{
+		last(k.queue(), a.x.create.Load()-1),
+		first(k.queue()),
+		get(k.record()),
+		get(a.x.key),
 	}
 }
 
 // take makes the view from the answer to lookOps.
-func (a *campaign) take(resp *clientv3.TxnResponse) error {
+func (a *campaign) take(resp *pb.TxnResponse) error {
 	if err := a.x.ours(only(rangeOf(resp, 3))); err != nil {
 		a.keeper.Lose(err)
 		return err
@@ -61,12 +59,12 @@ func (a *campaign) win(ctx context.Context) (int64, error) {
 	}
 	a.held.Holder.Since = time.Now()
 	k := a.l.keys
-	resp, err := a.l.store.txn(ctx, []clientv3.Cmp{
-		clientv3.Compare(clientv3.CreateRevision(a.x.key), "=", create),
-		clientv3.Compare(clientv3.LeaseValue(a.x.key), "=", a.x.id),
-		clientv3.Compare(clientv3.CreateRevision(k.queue()), ">", create-1).WithPrefix(),
-		clientv3.Compare(clientv3.ModRevision(k.record()), "=", rec.rev),
-	}, []clientv3.Op{clientv3.OpPut(k.record(), string(a.held.Encode()))}, a.lookOps())
+	resp, err := a.l.store.txn(ctx, []*pb.Compare{
+		created(a.x.key, create),
+		leased(a.x.key, a.x.id),
+		noneBefore(k.queue(), create),
+		modified(k.record(), rec.rev),
+	}, []*pb.RequestOp{put(k.record(), a.held.Encode(), noLease)}, a.lookOps())
 	if err != nil {
 		return 0, err
 	}
