@@ -34,7 +34,7 @@ func (l *locker) Ask(ctx context.Context, r lock.Request) error {
 		err := l.dir.make()
 		var tmp string
 		if err == nil {
-			tmp, err = l.dir.writeTemp(data)
+			tmp, err = l.dir.writeTemp(data, true)
 		}
 		if err == nil {
 			err = os.Rename(tmp, l.dir.requestFile())

@@ -80,8 +80,10 @@ func TestUpdatesOfMany(t *testing.T) {
 	if s.Record.Token != writers*updates {
 		t.Errorf("%d updates, want %d", s.Record.Token, writers*updates)
 	}
-	names, err := os.ReadDir(string(d))
-	if err != nil || len(names) > 2+writers {
+	if err := d.update(true, add("last")); err != nil {
+		t.Fatal(err)
+	}
+	if names, err := os.ReadDir(string(d)); err != nil || len(names) != 1 {
 		t.Errorf("%d files left: %v, %v", len(names), names, err)
 	}
 }
@@ -95,7 +97,7 @@ func TestFrozenWriter(t *testing.T) {
 	}
 	old := d.mustRead(t)
 	for range 5 {
-		if err := d.update(false, add("a")); err != nil {
+		if err := d.update(true, add("a")); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -110,10 +112,10 @@ func TestFrozenWriter(t *testing.T) {
 	if got := string(d.mustRead(t).Values["a"]); got != "6" {
 		t.Errorf("value %s, want 6", got)
 	}
-	if err := d.update(false, add("a")); err != nil {
+	if err := d.update(true, add("a")); err != nil {
 		t.Fatal(err)
 	}
-	if versions, err := d.versions(); err != nil || len(versions) > 2 {
+	if versions, err := d.versions(); err != nil || len(versions) > 1 {
 		t.Errorf("versions left: %v, %v", versions, err)
 	}
 }
@@ -144,26 +146,39 @@ func TestTornVersion(t *testing.T) {
 	}
 }
 
-// The version before the newest is kept, for the newest may turn out torn.
+// What is durable is kept until something durable takes its place: all that is
+// younger may turn out torn.
 func TestTornLater(t *testing.T) {
 	d := newDir(t)
-	for i := range 4 {
+	if err := d.update(true, add("a")); err != nil {
+		t.Fatal(err)
+	}
+	durable := d.mustRead(t).newest
+	for range 3 {
 		if err := d.update(false, add("a")); err != nil {
 			t.Fatal(err)
 		}
-		if i == 0 {
+	}
+	versions, err := d.versions()
+	if err != nil || len(versions) != 4 {
+		t.Fatalf("versions %v, %v; want 4", versions, err)
+	}
+	for _, v := range versions {
+		if v == durable {
 			continue
 		}
-		newest := d.mustRead(t)
-		if err := os.Truncate(d.file(newest.newest), 0); err != nil {
+		if err := os.Truncate(d.file(v), 0); err != nil {
 			t.Fatal(err)
 		}
-		if got := string(d.mustRead(t).Values["a"]); got != strconv.Itoa(i) {
-			t.Errorf("value %s, want the one before, %d", got, i)
-		}
-		if err := os.WriteFile(d.file(newest.newest), newest.encode(), 0o644); err != nil {
-			t.Fatal(err)
-		}
+	}
+	if got := string(d.mustRead(t).Values["a"]); got != "1" {
+		t.Errorf("value %s, want the durable one, 1", got)
+	}
+	if err := d.update(true, add("a")); err != nil {
+		t.Fatal(err)
+	}
+	if versions, err := d.versions(); err != nil || len(versions) != 1 {
+		t.Errorf("versions %v, %v; want one", versions, err)
 	}
 }
 
@@ -200,7 +215,7 @@ func mustOpenLock(t *testing.T, path string) *lockFile {
 // Files of killed writers are removed in time, those of living ones are not.
 func TestTidy(t *testing.T) {
 	d := newDir(t)
-	old, err := d.writeTemp(nil)
+	old, err := d.writeTemp(nil, true)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -208,7 +223,7 @@ func TestTidy(t *testing.T) {
 	if err := os.Chtimes(old, long, long); err != nil {
 		t.Fatal(err)
 	}
-	fresh, err := d.writeTemp(nil)
+	fresh, err := d.writeTemp(nil, true)
 	if err != nil {
 		t.Fatal(err)
 	}

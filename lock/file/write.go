@@ -26,8 +26,9 @@ var errSame = errors.New("no change")
 // when another writer was faster, and also when it is not certain whether its
 // result was stored: it must see for itself that it was.
 //
-// The data is on the disk before anyone can read it; if durable, so is its
-// name, and with it the fact.
+// What is durable is on the disk when update returns. What is not may be lost, or
+// left torn, when the power fails: it says nothing that matters after a boot, and
+// the durable version before it stays until the next.
 func (d dir) update(durable bool, change func(*state) error) error {
 	for range 100 {
 		s, err := d.read()
@@ -57,7 +58,7 @@ func (d dir) swap(s, next state, durable bool) (stored bool, err error) {
 	if s.newest == math.MaxInt64 {
 		return false, fmt.Errorf("%w: --store file: no number comes after that of %s: remove it", lock.ErrConfig, d.file(s.newest))
 	}
-	tmp, err := d.writeTemp(data)
+	tmp, err := d.writeTemp(data, durable)
 	if err != nil {
 		return false, err
 	}
@@ -84,7 +85,7 @@ func (d dir) swap(s, next state, durable bool) (stored bool, err error) {
 		return false, err
 	}
 	for _, v := range versions {
-		if v < s.version { // it stays itself, in case ours is torn by a power failure
+		if durable && v < version {
 			_ = os.Remove(d.file(v))
 		}
 	}
@@ -114,15 +115,16 @@ func readFile(path string) ([]byte, error) {
 
 const tempPrefix = "tmp-"
 
-// writeTemp returns the name of a new file with the data, which is on the disk.
-func (d dir) writeTemp(data []byte) (name string, err error) {
+// writeTemp returns the name of a new file with the data, which is on the disk if
+// durable.
+func (d dir) writeTemp(data []byte, durable bool) (name string, err error) {
 	name = filepath.Join(string(d), tempPrefix+randomName())
 	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
 	if err != nil {
 		return "", unavailable("write state", err)
 	}
 	_, err = f.Write(data)
-	if err == nil {
+	if err == nil && durable {
 		err = f.Sync()
 	}
 	if err = errors.Join(err, f.Close()); err != nil {
