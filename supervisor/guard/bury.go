@@ -88,6 +88,7 @@ func (g *Guard) wait() {
 // clear takes away what was there for the tree, which is dead.
 func (g *Guard) clear() {
 	g.cleared.Do(func() {
+		g.beside.Wait()
 		g.sentinel.end()
 		reapDead()
 		g.cgroup.remove()

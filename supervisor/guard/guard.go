@@ -117,6 +117,7 @@ type Guard struct {
 	control  *os.File // orders to it
 	reports  chan report
 	cgroup   *cgroup
+	beside   sync.WaitGroup // starts the sentinel, which takes a process's time
 	sentinel *sentinel
 	mark     string // of the tenure, see MarkVariable
 	child    int    // pid, and process group unless that is shared
@@ -172,6 +173,7 @@ func (g *Guard) Run(ctx context.Context, env []string, t Tenure, started func(pi
 		return Result{Cause: NotStarted, Errno: syscall.ETIME}
 	default:
 	}
+	g.beside.Wait()
 	if err := send(g.control, order{Do: doStart, Deadline: t.ValidUntil(), Env: env}); err != nil {
 		return g.bury()
 	}

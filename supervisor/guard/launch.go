@@ -58,10 +58,13 @@ func launch(s Spec) (*Guard, error) {
 		if err == nil {
 			family.guards[pid] = true
 			g := newGuard(s, pid, controlW, reportsR)
-			g.cgroup, g.sentinel = group, startSentinel(pidfd, group)
-			if pidfd >= 0 {
-				_ = syscall.Close(pidfd)
-			}
+			g.cgroup = group
+			g.beside.Go(func() {
+				g.sentinel = startSentinel(pidfd, group)
+				if pidfd >= 0 {
+					_ = syscall.Close(pidfd)
+				}
+			})
 			return g, nil
 		}
 	}

@@ -20,12 +20,14 @@ type sentinel struct{ pidfd int }
 // watched is the descriptor at which a sentinel finds its guard's.
 const watched = 3
 
-// startSentinel starts one for the guard with this pidfd. The caller holds
-// family. Without it the promise holds but for those two cases.
+// startSentinel starts one for the guard with this pidfd. Without it the promise
+// holds but for those two cases.
 func startSentinel(guard int, group *cgroup) *sentinel {
 	if group == nil || guard < 0 {
 		return nil
 	}
+	family.Lock() // until it is known there, it would be taken for a stranger
+	defer family.Unlock()
 	s := &sentinel{pidfd: -1}
 	pid, err := syscall.ForkExec(selfExe(), []string{"leaderrun", SentinelCommand, group.path}, &syscall.ProcAttr{
 		Env: os.Environ(),
