@@ -52,7 +52,7 @@ func (s *Store) follow(ctx context.Context, key string, after uint64, see func(p
 func (s *Store) block(ctx context.Context, key string, after uint64) (*api.KVPair, uint64, error) {
 	ctx, cancel := context.WithTimeout(ctx, blockFor+blockFor/16+s.bound)
 	defer cancel()
-	l, err := s.pool.Get(ctx)
+	l, err := s.pool.Await(ctx)
 	if err != nil {
 		return nil, 0, err
 	}
