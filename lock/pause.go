@@ -15,6 +15,9 @@ type Pause struct{ next time.Duration }
 // NewPause returns the shortest.
 func NewPause() *Pause { return &Pause{50 * time.Millisecond} }
 
+// NewLatePause returns the longest, for what can wait.
+func NewLatePause() *Pause { return &Pause{time.Second} }
+
 // Wait returns after the pause, or when ctx is done.
 func (p *Pause) Wait(ctx context.Context) {
 	t := time.NewTimer(Spread(p.next/2, p.next))

@@ -24,10 +24,11 @@ const blockFor = 10 * time.Second
 // not answered ends.
 func (s *Store) follow(ctx context.Context, key string, after uint64, see func(p *api.KVPair, index uint64) bool) {
 	pause := lock.NewPause()
+	lost := lock.NewLatePause() // a server that ends a connection ends everybody's
 	for ctx.Err() == nil {
 		p, index, err := s.block(ctx, key, after)
 		if err != nil {
-			pause.Wait(ctx)
+			lost.Wait(ctx)
 			continue
 		}
 		if index < after {
