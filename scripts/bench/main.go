@@ -26,7 +26,7 @@
 // its files are in one temporary directory that it removes, on SIGINT and SIGTERM
 // too.
 //
-//	go run ./scripts/bench [-n ROUNDS] [-minute D] [-only LIST] [-o FILE] [-bin LEADERRUN]
+//	go run ./scripts/bench [-n ROUNDS] [-minute D] [-many N] [-only LIST] [-o FILE] [-bin LEADERRUN]
 package main
 
 import (
@@ -52,11 +52,12 @@ func main() {
 	only := flag.String("only", "", "measure only what contains one of these, separated by commas: "+
 		"takeover, etcd, cold/flock; see -list")
 	minute := flag.Duration("minute", time.Minute, "how long memory, processor time and requests are watched")
+	many := flag.Int("many", 300, "leaders, and as many standbys, that run at once on this host")
 	list := flag.Bool("list", false, "print what there is to measure, as MEASUREMENT/CONTENDER")
 	out := flag.String("o", "", "where the JSON goes (default .cache/bench.json of the checkout)")
 	bin := flag.String("bin", "", "the leaderrun to measure (default: a release build of the checkout)")
 	flag.Parse()
-	if flag.NArg() > 0 || *rounds < 1 {
+	if flag.NArg() > 0 || *rounds < 1 || *many < few {
 		flag.Usage()
 		os.Exit(64)
 	}
@@ -69,7 +70,7 @@ func main() {
 		return
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	err := run(ctx, &bench{rounds: *rounds, minute: *minute, only: *only, leaderrun: *bin, servers: map[string]server{}}, *out)
+	err := run(ctx, &bench{rounds: *rounds, minute: *minute, many: *many, only: *only, leaderrun: *bin, servers: map[string]server{}}, *out)
 	if ctx.Err() != nil {
 		err = fmt.Errorf("interrupted: %w", err)
 	}
@@ -85,6 +86,7 @@ type bench struct {
 	rounds    int
 	only      string
 	minute    time.Duration
+	many      int
 	leaderrun string // binary
 	child     string
 	dir       string

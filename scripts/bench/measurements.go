@@ -96,6 +96,18 @@ var measurements = []measurement{
 		},
 	},
 	{
+		key: "many", run: many,
+		contenders: []contender{
+			leaderrunEtcd.with("--ttl=" + manyTTL.String()), leaderrunConsul.with("--ttl=" + manyTTL.String()),
+			leaderrunZK.with("--ttl=" + manyTTL.String()),
+		},
+		tables: []table{
+			manyTimes:  {Key: "many", Unit: nanoseconds, Title: "many leaders and as many standbys (-many) on this host and one store, through a proxy that counts"},
+			manyMemory: {Key: "many-memory", Unit: octets, Title: "memory of one of them: all its processes but the child"},
+			manyRates:  {Key: "many-rates", Unit: requests, Title: "what came to the store in each tenth of a second"},
+		},
+	},
+	{
 		key: "size", run: sizes, contenders: programs,
 		tables: one("size", octets, "size of the binary"),
 	},

@@ -45,22 +45,28 @@ func stat(pid int) ([]string, bool) {
 	return fields, len(fields) > 19
 }
 
-// below returns the descendants of a process.
-func below(pid int) (found []identity) {
+// parents returns that of each process.
+func parents() map[int]int {
 	entries, err := os.ReadDir("/proc")
 	if err != nil {
 		return nil
 	}
-	parents := map[int]int{}
+	above := map[int]int{}
 	for _, e := range entries {
 		if n, err := strconv.Atoi(e.Name()); err == nil {
 			if f, ok := stat(n); ok {
-				parents[n], _ = strconv.Atoi(f[1])
+				above[n], _ = strconv.Atoi(f[1])
 			}
 		}
 	}
-	for n := range parents {
-		for p := parents[n]; p > 0; p = parents[p] {
+	return above
+}
+
+// below returns the descendants of a process.
+func below(pid int) (found []identity) {
+	above := parents()
+	for n := range above {
+		for p := above[n]; p > 0; p = above[p] {
 			if p == pid {
 				if id, ok := identify(n); ok {
 					found = append(found, id)
@@ -117,4 +123,19 @@ func cpuTime(pid int) (time.Duration, error) {
 		return 0, fmt.Errorf("read the processor time of process %d: %w", pid, err)
 	}
 	return time.Duration(t.Nano()), nil
+}
+
+// preferred is how much nicer all others are than who is preferred.
+const preferred = 10
+
+// prefer does so for all threads of a process (setpriority(2) is for one).
+func prefer(pid int) error {
+	threads, err := os.ReadDir(fmt.Sprintf("/proc/%d/task", pid))
+	for _, t := range threads {
+		tid, _ := strconv.Atoi(t.Name())
+		if e := unix.Setpriority(unix.PRIO_PROCESS, tid, -preferred); e != nil && e != unix.ESRCH {
+			err = fmt.Errorf("prefer process %d: %w", pid, e)
+		}
+	}
+	return err
 }
