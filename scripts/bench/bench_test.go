@@ -53,8 +53,10 @@ func TestCompare(t *testing.T) {
 	}
 	const ms = float64(time.Millisecond)
 	rep := &report{Tables: []*table{
-		{Key: "handover", Rows: rows(6*ms, 4*ms)}, {Key: "takeover", Rows: rows(30*ms, 48*ms)},
-		{Key: "cold", Rows: rows(8*ms, 8*ms)}, {Key: "revoked", Rows: rows(12*ms, 0)},
+		{Key: "handover", Rows: rows(6*ms, 4*ms)},
+		{Key: "takeover", Rows: rows(30*ms, 48*ms)},
+		{Key: "cold", Rows: rows(8*ms, 8*ms)},
+		{Key: "revoked", Rows: rows(12*ms, 0)},
 	}}
 	rep.Tables[0].Rows = append(rep.Tables[0].Rows, &row{Contender: "consul-lock", Samples: []float64{5 * ms}, c: consulLock})
 	rep.compare()
@@ -66,6 +68,25 @@ func TestCompare(t *testing.T) {
 	} {
 		if got := rep.Tables[i].Rows[0].Ratios; !slices.Equal(got, want) {
 			t.Errorf("%s: %v, want %v", rep.Tables[i].Key, got, want)
+		}
+	}
+}
+
+// Of the others some look at the queue by chance; where all were woken, all do.
+func TestWoken(t *testing.T) {
+	once, twice := tally{"KV/Txn": 1}, tally{"KV/Txn": 2}
+	for _, c := range []struct {
+		others []tally
+		want   int
+	}{
+		{nil, 3},
+		{[]tally{nil, once}, 3},
+		{[]tally{nil, nil, twice}, 3},
+		{[]tally{once, once}, 5},
+		{[]tally{once, nil, twice, once}, 7},
+	} {
+		if got := newWoken(once, twice, c.others).sum(); got != c.want {
+			t.Errorf("%v: %d requests, want %d", c.others, got, c.want)
 		}
 	}
 }

@@ -11,11 +11,11 @@
 // is in every handover, and printed alone. The standby is known to be in the queue
 // before the fault.
 //
-// What a request is: what a candidate sends through a proxy of its own (in a crowd: of
-// its election), the same for leaderrun and its rival. To etcd it is a message of gRPC
-// (each keep-alive on a stream is one, each watch; /metrics counts them as
-// grpc_server_msg_received_total), to Consul a request of HTTP (a blocking query counts
-// when it is asked), to ZooKeeper a packet (pings too; mntr counts them as
+// What a request is: what a candidate sends through a proxy of its own, the same way
+// for leaderrun and its rival. To etcd it is a message of gRPC (each keep-alive on a
+// stream is one, each watch; /metrics counts them as grpc_server_msg_received_total,
+// with the ends of streams), to Consul a request of HTTP (a blocking query counts when
+// it is asked), to ZooKeeper a packet (pings too; mntr counts them as
 // zk_packets_received).
 //
 // What it is not: a figure of another machine, or of this one under load. Compare

@@ -91,7 +91,7 @@ var measurements = []measurement{
 			leaderrunConsul.with("--ttl=" + longest + "s"), leaderrunZK.with("--ttl=" + longest + "s"), consulLock,
 		},
 		tables: []table{
-			{Key: "crowd", Unit: nanoseconds, Title: "handover in a crowd, through a proxy that counts: the leader's child ends by itself"},
+			{Key: "crowd", Unit: nanoseconds, Title: "handover with 1, 10, 30, 100 standbys, through a proxy that counts: the leader's child ends by itself"},
 			{Key: "crowd-requests", Unit: requests, Title: "requests to the store in each of those handovers, without renewals"},
 		},
 	},

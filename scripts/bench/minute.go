@@ -40,7 +40,6 @@ type role struct {
 	p    *process
 	not  identity // the child, which is not counted
 	what string
-	gate *gate // nil without a server
 
 	cpu  time.Duration // before the minute
 	seen tally         // likewise
@@ -109,39 +108,23 @@ func layOut(t []*table, contenders []contender) {
 	}
 }
 
-// cast starts a leader and a standby, each from a file of its own and through a gate
-// of its own.
+// cast starts a leader and a standby, each from a file of its own.
 func (r *round) cast(ctx context.Context) ([]*role, error) {
-	const first = standby + "-1"
-	gates, bins := map[string]*gate{}, map[string]string{}
-	for _, id := range []string{leader, first} {
-		bins[id] = filepath.Join(r.dir, id+"-"+filepath.Base(r.bin))
-		if err := copyFile(r.bin, bins[id]); err != nil {
+	r.counts = true
+	var bins [2]string
+	for i, id := range []string{leader, standby} {
+		bins[i] = filepath.Join(r.dir, id+"-"+filepath.Base(r.bin))
+		if err := copyFile(r.bin, bins[i]); err != nil {
 			return nil, err
 		}
-		if r.c.store == "" {
-			continue
-		}
-		g, err := openGate(r.c.store, r.bench.addr(r.c.store))
-		if err != nil {
-			return nil, err
-		}
-		r.atEnd(g.close)
-		gates[id] = g
 	}
-	if r.c.store != "" {
-		r.addr = func(id string) string { return gates[id].addr() }
-	}
-	if err := r.lead(ctx, bins[leader]); err != nil {
+	if err := r.lead(ctx, bins[0]); err != nil {
 		return nil, err
 	}
-	if err := r.standBy(ctx, bins[first], 1); err != nil {
+	if err := r.standBy(ctx, bins[1], 1); err != nil {
 		return nil, err
 	}
-	return []*role{
-		{r: r, p: r.leader, not: r.child, what: leader, gate: gates[leader]},
-		{r: r, p: r.standbys[0], what: standby, gate: gates[first]},
-	}, nil
+	return []*role{{r: r, p: r.leader, not: r.child, what: leader}, {r: r, p: r.standbys[0], what: standby}}, nil
 }
 
 // pids are those of all its processes but the child.
@@ -164,14 +147,14 @@ func (x *role) cpuTime() (sum time.Duration, err error) {
 }
 
 func (x *role) begin() (err error) {
-	x.seen = x.gate.soFar()
+	x.seen = x.p.gate.soFar()
 	x.cpu, err = x.cpuTime()
 	return err
 }
 
 func (x *role) end(t []*table) error {
-	if x.gate != nil {
-		made := x.gate.soFar().since(x.seen)
+	if x.p.gate != nil {
+		made := x.p.gate.soFar().since(x.seen)
 		row := t[requestsTable].rowNamed(x.r.c, x.what, "")
 		row.Samples, row.Remark = []float64{float64(made.sum())}, made.String()
 	}
@@ -182,6 +165,9 @@ func (x *role) end(t []*table) error {
 
 // String names the requests, the most frequent first.
 func (t tally) String() string {
+	if len(t) == 0 {
+		return "nothing"
+	}
 	names := slices.SortedFunc(maps.Keys(t), func(a, b string) int {
 		if t[a] != t[b] {
 			return t[b] - t[a]

@@ -25,6 +25,7 @@ type process struct {
 	ended   bootclock.Instant // valid after done
 	done    chan struct{}     // closed once it has been reaped
 	queued  bool              // seen in the queue
+	gate    *gate             // through which it talks to its store; nil if nobody counts
 }
 
 // start starts argv with its output in a file. The parent-death signal is sent

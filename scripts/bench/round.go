@@ -28,7 +28,7 @@ type round struct {
 	election string
 	bin      string
 	stage    *stage
-	addr     func(id string) string // where a candidate finds the store
+	counts   bool // requests: each candidate has a gate
 
 	leader   *process
 	standbys []*process
@@ -41,7 +41,6 @@ type round struct {
 func (b *bench) newRound(c contender) (*round, error) {
 	r := &round{bench: b, c: c, election: fmt.Sprintf("bench-%d-%d", os.Getpid(), b.serial.Add(1))}
 	r.dir = filepath.Join(b.dir, r.election)
-	r.addr = func(string) string { return b.addr(c.store) }
 	var err error
 	if c.binary != nil {
 		if r.bin, err = c.binary(b); err != nil {
@@ -59,8 +58,22 @@ func (r *round) atEnd(do func()) { r.ends = append(r.ends, do) }
 
 // start starts the child under the contender's lock.
 func (r *round) start(id, bin string) (*process, error) {
-	argv := r.c.argv(r, bin, r.addr(id), id, r.bench.child, r.stage.stampsPath, r.stage.endPath)
-	return start(argv, environment(), filepath.Join(r.dir, id+".log"))
+	addr := r.bench.addr(r.c.store)
+	var g *gate
+	if r.counts && r.c.store != "" {
+		var err error
+		if g, err = openGate(r.c.store, addr); err != nil {
+			return nil, err
+		}
+		r.atEnd(g.close)
+		addr = g.addr()
+	}
+	argv := r.c.argv(r, bin, addr, id, r.bench.child, r.stage.stampsPath, r.stage.endPath)
+	p, err := start(argv, environment(), filepath.Join(r.dir, id+".log"))
+	if err == nil {
+		p.gate = g
+	}
+	return p, err
 }
 
 // lead starts a leader and waits for its child.

@@ -59,7 +59,7 @@ func everywhere() (list []target) {
 // sameInCrowd: 100 standbys cost the store no more than 10.
 func sameInCrowd(c contender) target {
 	of := func(n int) place { return place{"crowd-requests", c.key, crowded(n), ""} }
-	return target{place: of(100), of: of(10), name: "with 10", limit: 1}
+	return target{place: of(100), of: of(10), name: "with 10 standbys", limit: 1}
 }
 
 func at(table string, c contender) place { return place{table: table, contender: c.key} }

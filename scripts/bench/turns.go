@@ -69,7 +69,7 @@ func coldRuns(ctx context.Context, b *bench, t []*table, contenders []contender)
 	}
 	return inTurns(ctx, b.rounds, t[0], contenders, func(c contender) (float64, string, error) {
 		r := rounds[c.key]
-		took, err := whole(ctx, c.argv(r, r.bin, r.addr("cold"), "cold", "/bin/true"), r.dir)
+		took, err := whole(ctx, c.argv(r, r.bin, b.addr(c.store), "cold", "/bin/true"), r.dir)
 		return float64(took), "", err
 	})
 }
