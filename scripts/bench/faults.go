@@ -22,11 +22,18 @@ func terminate(r *round) error { return r.leader.signal(syscall.SIGTERM) }
 
 func killSupervisor(r *round) error { return r.leader.signal(syscall.SIGKILL) }
 
-// killTree ends all processes of the leader in a row, which takes microseconds.
+// killTree ends all processes of the leader at once: none of them sees another's end,
+// for all are stopped by then.
 func killTree(r *round) error {
-	err := killSupervisor(r)
-	for _, id := range r.strays {
-		err = errors.Join(err, syscall.Kill(id.pid, syscall.SIGKILL))
+	var err error
+	for _, s := range []syscall.Signal{syscall.SIGSTOP, syscall.SIGKILL} {
+		err = errors.Join(err, r.leader.signal(s))
+		for _, id := range r.strays {
+			// The kernel may have ended it with its parent.
+			if e := syscall.Kill(id.pid, s); !errors.Is(e, syscall.ESRCH) {
+				err = errors.Join(err, e)
+			}
+		}
 	}
 	return err
 }
@@ -61,7 +68,7 @@ func (b *bench) handover(ctx context.Context, c contender, do fault) (took time.
 	}
 	next, err := r.stage.next(ctx, c.limit())
 	if c.once > 0 && errors.Is(err, errNoChild) {
-		return 0, fmt.Sprintf("never within %v: %s", c.limit(), r.fate()), nil
+		return 0, fmt.Sprintf("not within %v: %s", c.limit(), r.fate()), nil
 	}
 	if err != nil {
 		return 0, "", err
@@ -140,7 +147,7 @@ func (b *bench) revocation(ctx context.Context, c contender) (took time.Duration
 	case dead:
 		return end.Sub(at), "", nil
 	case c.once > 0:
-		return 0, fmt.Sprintf("never within %v: the child lives on", c.limit()), nil
+		return 0, fmt.Sprintf("not within %v: the child lives on", c.limit()), nil
 	default:
 		return 0, "", fmt.Errorf("the child lives %v after its lease", c.limit())
 	}

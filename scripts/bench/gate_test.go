@@ -21,6 +21,10 @@ func TestGatesCountAsServersDo(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	b := &bench{dir: t.TempDir(), servers: map[string]server{}}
+	if err := b.build(t.Context(), root); err != nil {
+		t.Fatal(err)
+	}
 	for store, c := range map[string]struct {
 		contender contender
 		counted   func(testing.TB, string) int
@@ -40,10 +44,7 @@ func TestGatesCountAsServersDo(t *testing.T) {
 					t.Error(err)
 				}
 			}()
-			b := &bench{dir: t.TempDir(), servers: map[string]server{store: s}}
-			if err := b.build(t.Context(), root); err != nil {
-				t.Fatal(err)
-			}
+			b.servers[store] = s
 			before := c.counted(t, b.addr(store))
 			passed := passedGates(t, b, c.contender)
 			counted := c.counted(t, b.addr(store)) - before - c.asking

@@ -48,7 +48,7 @@ import (
 )
 
 func main() {
-	rounds := flag.Int("n", 20, "rounds of each measurement of time")
+	rounds := flag.Int("n", 15, "rounds of each measurement of time")
 	only := flag.String("only", "", "measure only what contains one of these, separated by commas: "+
 		"takeover, etcd, cold/flock; see -list")
 	minute := flag.Duration("minute", time.Minute, "how long memory, processor time and requests are watched")

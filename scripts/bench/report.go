@@ -95,6 +95,9 @@ func (b *bench) describe(ctx context.Context) *report {
 		"leaderrun":  first(b.leaderrun, "--version"),
 		"flock":      first("flock", "--version"),
 	}
+	if data, err := os.ReadFile("/proc/loadavg"); err == nil {
+		m["load before"] = strings.TrimSpace(string(data))
+	}
 	var u unix.Utsname
 	if unix.Uname(&u) == nil {
 		m["kernel"] = unix.ByteSliceToString(u.Release[:])

@@ -40,6 +40,7 @@ func everywhere() (list []target) {
 			target{place: at("handover", c), of: at("handover", consulLock), name: consulLock.name, limit: 1},
 			target{place: at("term", c), of: at("term", consulLock), name: consulLock.name, limit: 1},
 			target{place: at("takeover", c), of: at("handover", c), name: "its handover", limit: 5, less: true},
+			target{place: place{"memory", c.key, leader, "PSS"}, limit: 14 << 20},
 			target{
 				place: place{"memory", c.key, leader, "PSS"}, limit: .5, less: true,
 				of: place{"memory", consulLock.key, leader, "PSS"}, name: consulLock.name,
