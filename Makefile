@@ -70,7 +70,7 @@ suspend: build ## an emulated machine is suspended past a deadline: what lives o
 	scripts/suspend
 
 .PHONY: bench
-bench: build install-tools ## handover, takeover, memory, beside etcdctl lock and flock
+bench: build install-tools ## handover, loss, memory, requests, crowds, beside consul lock, etcdctl lock and flock
 	go run ./scripts/bench -bin bin/leaderrun $(BENCHFLAGS)
 
 .PHONY: lint

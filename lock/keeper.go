@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"sync"
 	"time"
 
@@ -165,12 +164,13 @@ func (k *Keeper) watch(ctx context.Context) {
 	}
 }
 
-// renew asks again and again. The first renewal is due an interval after the
-// grant was sent.
+// renew asks again and again. The first renewal is due at any time within an
+// interval of the grant: candidates that were started together are not to renew
+// together.
 func (k *Keeper) renew(ctx context.Context, sent bootclock.Instant) {
 	defer func() { _ = k.pause.Close() }()
-	failing := false
-	next := sent.Add(k.jitter())
+	failing := 0
+	next := sent.Add(Spread(0, k.timing.Interval))
 	for {
 		k.pause.Reset(next)
 		select {
@@ -188,18 +188,19 @@ func (k *Keeper) renew(ctx context.Context, sent bootclock.Instant) {
 		case ctx.Err() != nil:
 			return
 		case err == nil:
-			if failing {
+			if failing > 0 {
 				k.notify(Notice{Kind: Renewing})
 			}
-			failing = false
+			failing = 0
 			next = max(sent.Add(k.jitter()), now.Add(k.timing.Relay))
 		case errors.Is(err, ErrLost):
 			k.Lose(err)
 			return
 		default:
-			failing = true
-			k.notify(Notice{Kind: RenewalFailing, Err: err, Left: max(0, k.ValidUntil().Sub(now))})
-			next = now.Add(k.timing.Request / 10)
+			left := k.ValidUntil().Sub(now)
+			k.notify(Notice{Kind: RenewalFailing, Err: err, Left: max(0, left)})
+			next = now.Add(k.timing.retry(failing, left))
+			failing++
 		}
 	}
 }
@@ -247,5 +248,5 @@ func (k *Keeper) extend(r renewal, ok bool) {
 // jitter returns the interval or up to a tenth less, so that many candidates
 // on one host do not renew in bursts.
 func (k *Keeper) jitter() time.Duration {
-	return k.timing.Interval - time.Duration(rand.Int64N(int64(k.timing.Interval/10)+1))
+	return Spread(k.timing.Interval*9/10, k.timing.Interval)
 }

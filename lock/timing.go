@@ -87,6 +87,18 @@ func relayedTiming(ttl time.Duration) Timing {
 	return t
 }
 
+// retry is the pause after a renewal that failed, `failures` others having failed
+// before it: twice as long each time, and up to half shorter by chance, so that a
+// store that comes back is not asked by everybody at once. It takes no more than a
+// quarter of what is left until the command has to be told to stop (of a relayed
+// lease, until what proves an answer has to be sent): who has little left asks as
+// often as ever, and nobody stops who could have been renewed.
+func (t Timing) retry(failures int, left time.Duration) time.Duration {
+	least := t.Request / 10
+	most := min(least<<min(failures, 10), t.Request, max(least, (left-t.Grace-t.Relay)/4))
+	return Spread(most/2, most)
+}
+
 func margin(ttl time.Duration) time.Duration { return max(minMargin, ttl/50) }
 
 // leastTTL is the shortest lifetime, in tenths of a second, that leaves grace.

@@ -136,3 +136,26 @@ func FuzzTiming(f *testing.F) {
 		}
 	})
 }
+
+// However often a renewal has failed, the pause before the next attempt is short when
+// little is left, and never long.
+func TestRetry(t *testing.T) {
+	for _, newTiming := range []func(ttl, grace time.Duration) (Timing, error){NewTiming, NewRelayedTiming} {
+		timing, err := newTiming(30*time.Second, 5*time.Second)
+		if err != nil {
+			t.Fatal(err)
+		}
+		least := timing.Request / 10
+		for left := time.Duration(0); left < 30*time.Second; left += 100 * time.Millisecond {
+			for failures := range 100 {
+				most := min(timing.Request, max(least, (left-timing.Grace-timing.Relay)/4))
+				if failures == 0 {
+					most = least
+				}
+				if got := timing.retry(failures, left); got > most || got < least/2 {
+					t.Fatalf("%v left, %d failures: a pause of %v, want at most %v", left, failures, got, most)
+				}
+			}
+		}
+	}
+}

@@ -108,6 +108,9 @@ func (a *campaign) wait(ctx context.Context) (*lease, error) {
 
 // step makes the requests that are due.
 func (a *campaign) step(ctx context.Context) (*lease, error) {
+	if _, err := a.l.store.pool.Await(ctx); err != nil {
+		return nil, err
+	}
 	if a.stale || bootclock.Now() >= a.lookAt {
 		if err := a.look(ctx); err != nil {
 			return nil, err

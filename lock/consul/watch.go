@@ -24,10 +24,11 @@ const blockFor = 10 * time.Second
 // not answered ends.
 func (s *Store) follow(ctx context.Context, key string, after uint64, see func(p *api.KVPair, index uint64) bool) {
 	pause := lock.NewPause()
+	lost := lock.NewLatePause() // a server that ends a connection ends everybody's
 	for ctx.Err() == nil {
 		p, index, err := s.block(ctx, key, after)
 		if err != nil {
-			pause.Wait(ctx)
+			lost.Wait(ctx)
 			continue
 		}
 		if index < after {
@@ -52,7 +53,7 @@ func (s *Store) follow(ctx context.Context, key string, after uint64, see func(p
 func (s *Store) block(ctx context.Context, key string, after uint64) (*api.KVPair, uint64, error) {
 	ctx, cancel := context.WithTimeout(ctx, blockFor+blockFor/16+s.bound)
 	defer cancel()
-	l, err := s.pool.Get(ctx)
+	l, err := s.pool.Await(ctx)
 	if err != nil {
 		return nil, 0, err
 	}

@@ -60,7 +60,7 @@ func (a *campaign) see(key lockKey, rec record) error {
 	case key.session == a.x.id:
 		a.lookAt = bootclock.Now().Add(settleLook)
 	case rec.heldBy(key.session):
-		a.lookAt = bootclock.Now().Add(lookAfter)
+		a.lookAt = bootclock.Now().Add(lock.Spread(lookAfter/2, lookAfter*3/2)) // not all at once
 		a.retry = retryFirst
 	default: // whoever has the lock has not written its record yet, or nobody has it
 		a.lookSoon()

@@ -71,10 +71,13 @@ func (e *expiry) run(ctx context.Context, s *Store, id leaseID) {
 		}
 		asked := bootclock.Now()
 		var resp *pb.LeaseTimeToLiveResponse
-		err := s.request(ctx, func(ctx context.Context, c *conn) (err error) {
-			resp, err = call(ctx, c.left, &pb.LeaseTimeToLiveRequest{ID: int64(id)})
-			return err
-		})
+		_, err := s.pool.Await(ctx)
+		if err == nil {
+			err = s.request(ctx, func(ctx context.Context, c *conn) (err error) {
+				resp, err = call(ctx, c.left, &pb.LeaseTimeToLiveRequest{ID: int64(id)})
+				return err
+			})
+		}
 		next := pollEvery
 		if err == nil {
 			// A lease that is late to be removed has less than nothing left; only

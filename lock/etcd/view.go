@@ -46,7 +46,7 @@ func (a *campaign) see(pred, first *place, rec record) {
 	}
 	v.stale, v.pred, v.rec = false, pred, rec
 	v.leads = rec.State == lock.Held && rec.Owner == first.owner()
-	again := lookAfter
+	again := lock.Spread(lookAfter/2, lookAfter*3/2) // not all who stand by at once
 	if pred == nil {
 		again = settleLook
 	}

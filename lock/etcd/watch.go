@@ -52,7 +52,7 @@ func (s *Store) follow(ctx context.Context, w watch) {
 
 // watchOnce watches on the present connection. Its end is no error.
 func (s *Store) watchOnce(ctx context.Context, w *watch) error {
-	c, err := s.pool.Get(ctx)
+	c, err := s.pool.Await(ctx)
 	if err != nil {
 		return err
 	}

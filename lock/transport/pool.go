@@ -53,7 +53,8 @@ type Pool[C comparableConn] struct {
 	mu    sync.Mutex
 	cur   C // zero for none
 	round *round[C]
-	next  int // where the next round begins
+	next  int       // where the next round begins
+	after time.Time // when Await goes on
 }
 
 // PoolOptions say what a pool dials.
@@ -100,25 +101,63 @@ func (p *Pool[C]) Current() C {
 
 // Get returns the connection, dialling if there is none.
 func (p *Pool[C]) Get(ctx context.Context) (C, error) {
-	var none C
 	p.mu.Lock()
-	if c := p.cur; c != none {
-		p.mu.Unlock()
-		return c, nil
+	r, err := p.join()
+	p.mu.Unlock()
+	return p.wait(ctx, r, err)
+}
+
+// look forgets a connection that has ended. p.mu is held here and below.
+func (p *Pool[C]) look() {
+	var none C
+	if p.cur == none {
+		return
 	}
-	if p.ctx.Err() != nil {
-		p.mu.Unlock()
-		return none, fmt.Errorf("%w: the store was closed", lock.ErrUnavailable)
+	select {
+	case <-p.cur.Closed():
+		p.forget()
+	default:
 	}
-	r := p.round
-	if r == nil {
-		r = &round[C]{done: make(chan struct{})}
+}
+
+func (p *Pool[C]) forget() {
+	for i, e := range p.o.Endpoints {
+		if e == p.cur.Endpoint() {
+			p.next = (i + 1) % len(p.o.Endpoints)
+		}
+	}
+	var none C
+	p.cur = none
+	p.after = time.Now().Add(lock.Spread(0, comeBack))
+}
+
+// join returns the round that is under way, or a new one, or that is over with the
+// connection there is.
+func (p *Pool[C]) join() (*round[C], error) {
+	p.look()
+	var none C
+	switch {
+	case p.cur != none:
+		over := &round[C]{done: make(chan struct{}), conn: p.cur}
+		close(over.done)
+		return over, nil
+	case p.ctx.Err() != nil:
+		return nil, fmt.Errorf("%w: the store was closed", lock.ErrUnavailable)
+	case p.round == nil:
+		r := &round[C]{done: make(chan struct{})}
 		p.round = r
 		// Not bound by whoever asked first: the next one finds it under way.
 		first := p.next
 		p.running.Go(func() { p.run(r, first) })
 	}
-	p.mu.Unlock()
+	return p.round, nil
+}
+
+func (p *Pool[C]) wait(ctx context.Context, r *round[C], err error) (C, error) {
+	var none C
+	if err != nil {
+		return none, err
+	}
 	select {
 	case <-r.done:
 		return r.conn, r.err
@@ -137,6 +176,9 @@ func (p *Pool[C]) run(r *round[C], first int) {
 	p.mu.Lock()
 	p.round = nil
 	p.cur = r.conn
+	if r.err != nil && !time.Now().Before(p.after) {
+		p.after = time.Now().Add(lock.Spread(comeBack/2, comeBack))
+	}
 	p.mu.Unlock()
 	close(r.done)
 	var none C
@@ -155,13 +197,7 @@ func (p *Pool[C]) run(r *round[C], first int) {
 func (p *Pool[C]) Drop(c C, abort bool) {
 	p.mu.Lock()
 	if p.cur == c {
-		var none C
-		p.cur = none
-		for i, e := range p.o.Endpoints {
-			if e == c.Endpoint() {
-				p.next = (i + 1) % len(p.o.Endpoints)
-			}
-		}
+		p.forget()
 	}
 	p.mu.Unlock()
 	c.Close(abort)

@@ -193,7 +193,7 @@ func (a *campaign) again() time.Duration {
 	if v.pred == nil || !v.watchesPred || v.rec.State == lock.Held && !v.leads {
 		return lookSoon
 	}
-	return lookAfter
+	return lock.Spread(lookAfter/2, lookAfter*3/2) // not all who stand by at once
 }
 
 // watchPred follows the place before ours, and looks whether it can be waited for.

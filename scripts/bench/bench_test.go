@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"testing"
+	"time"
 
 	"leaderrun/scripts/servers"
 )
@@ -50,18 +51,62 @@ func TestCompare(t *testing.T) {
 			{Contender: "etcdctl", Samples: []float64{rival}, c: etcdctl},
 		}
 	}
+	const ms = float64(time.Millisecond)
 	rep := &report{Tables: []*table{
-		{Key: "handover", Rows: rows(6, 4)}, {Key: "takeover", Rows: rows(12, 48)},
+		{Key: "handover", Rows: rows(6*ms, 4*ms)},
+		{Key: "takeover", Rows: rows(30*ms, 48*ms)},
+		{Key: "cold", Rows: rows(8*ms, 8*ms)},
+		{Key: "revoked", Rows: rows(12*ms, 0)},
 	}}
+	rep.Tables[0].Rows = append(rep.Tables[0].Rows, &row{Contender: "consul-lock", Samples: []float64{5 * ms}, c: consulLock})
 	rep.compare()
-	if got, want := rep.Tables[0].Rows[0].Ratios, []ratio{{"etcdctl lock", 1.5}}; !slices.Equal(got, want) {
-		t.Errorf("handover: %v, want %v", got, want)
+	for i, want := range [][]ratio{
+		{{"etcdctl lock", 1.5, "", false}, {"consul lock", 1.2, "<= 1.00", false}},
+		{{"etcdctl lock", .625, "", false}, {"its handover", 5, "< 5.00", false}},
+		{{"etcdctl lock", 1, "<= 1.00", true}},
+		{{"", 12 * ms, "< 10.0 ms", false}}, // and none to a rival that needs no time
+	} {
+		if got := rep.Tables[i].Rows[0].Ratios; !slices.Equal(got, want) {
+			t.Errorf("%s: %v, want %v", rep.Tables[i].Key, got, want)
+		}
 	}
-	if got, want := rep.Tables[1].Rows[0].Ratios, []ratio{{"etcdctl lock", .25}, {"its handover", 2}}; !slices.Equal(got, want) {
-		t.Errorf("takeover: %v, want %v", got, want)
+}
+
+// Of the others some look at the queue by chance; where all were woken, all do.
+func TestWoken(t *testing.T) {
+	once, twice := tally{"KV/Txn": 1}, tally{"KV/Txn": 2}
+	for _, c := range []struct {
+		others []tally
+		want   int
+	}{
+		{nil, 3},
+		{[]tally{nil, once}, 3},
+		{[]tally{nil, nil, twice}, 3},
+		{[]tally{once, once}, 5},
+		{[]tally{once, nil, twice, once}, 7},
+	} {
+		if got := newWoken(once, twice, c.others).sum(); got != c.want {
+			t.Errorf("%v: %d requests, want %d", c.others, got, c.want)
+		}
 	}
-	if got, want := rep.Tables[1].Rows[1].Ratios, []ratio{{"its handover", 12}}; !slices.Equal(got, want) {
-		t.Errorf("takeover of the rival: %v, want %v", got, want)
+}
+
+// A target that names no figure would never be missed.
+func TestTargetsAreMeasured(t *testing.T) {
+	found := func(x place) bool {
+		for _, m := range measurements {
+			for _, of := range m.tables {
+				if of.Key == x.table && slices.ContainsFunc(m.contenders, func(c contender) bool { return c.key == x.contender }) {
+					return true
+				}
+			}
+		}
+		return false
+	}
+	for _, x := range targets {
+		if !found(x.place) || x.of != (place{}) && !found(x.of) {
+			t.Errorf("target %+v: nothing measures that", x)
+		}
 	}
 }
 
@@ -76,12 +121,13 @@ func TestRounds(t *testing.T) {
 	if err := b.build(t.Context(), root); err != nil {
 		t.Fatal(err)
 	}
-	for _, m := range measurements[:3] {
-		contenders := []contender{leaderrunFile}
-		if _, err := exec.LookPath("flock"); err == nil && m.contenders[1].once == 0 {
-			contenders = append(contenders, flock)
-		}
-		got := m.measure(t.Context(), b, contenders)
+	_, noFlock := exec.LookPath("flock")
+	for _, key := range []string{"handover", "term", "takeover", "tree"} {
+		m := measurements[slices.IndexFunc(measurements, func(m measurement) bool { return m.key == key })]
+		contenders := slices.DeleteFunc(slices.Clone(m.contenders), func(c contender) bool {
+			return c.store != "" || c.once > 0 || c.key == flock.key && noFlock != nil
+		})
+		got := m.measure(t.Context(), b, contenders)[0]
 		for _, r := range got.Rows {
 			if len(r.Samples) != 1 || r.Error != "" {
 				t.Errorf("%s/%s: %d samples, want 1: %s %s", m.key, r.Contender, len(r.Samples), got.Error, r.Error)

@@ -4,159 +4,132 @@ package main
 
 import (
 	"context"
-	"errors"
-	"fmt"
-	"os"
 	"time"
 )
 
-// A measurement is one table.
+// A measurement fills one table, or several at once.
 type measurement struct {
-	key, title, unit string
-	contenders       []contender
-	run              func(context.Context, *bench, *table, []contender) error
+	key        string
+	contenders []contender
+	tables     []table // Key, Title and Unit
+	run        func(context.Context, *bench, []*table, []contender) error
 }
 
 const (
 	nanoseconds = "ns"
-	bytes       = "B"
+	octets      = "B"
+	requests    = "requests"
 )
 
 var measurements = []measurement{
 	{
-		key: "handover", unit: nanoseconds,
-		title:      "handover: the leader's child ends by itself, to the first instruction of the next child",
-		contenders: []contender{leaderrunFile, flock, leaderrunEtcd, etcdctl},
-		run:        faults(childEnds),
+		key: "handover", run: faults(childEnds),
+		contenders: []contender{leaderrunFile, flock, leaderrunEtcd, etcdctl, leaderrunConsul, leaderrunZK, consulLock},
+		tables:     one("handover", nanoseconds, "handover: the leader's child ends by itself, to the first instruction of the next child"),
 	},
 	{
-		key: "term", unit: nanoseconds,
-		title: "handover: SIGTERM to the leader, to the first instruction of the next child",
+		key: "term", run: faults(terminate),
 		contenders: []contender{
 			leaderrunFile, flock.within(time.Second), leaderrunEtcd, etcdctl.within(time.Second),
+			leaderrunConsul, leaderrunZK, consulLock,
 		},
-		run: faults(terminate),
+		tables: one("term", nanoseconds, "handover: SIGTERM to the leader, to the first instruction of the next child"),
 	},
 	{
-		key: "takeover", unit: nanoseconds,
-		title: "takeover: SIGKILL to the leading supervisor, to the first instruction of the next child",
+		key: "takeover", run: faults(killSupervisor),
 		contenders: []contender{
-			// The least TTL that etcd grants; etcdctl's default is 10 s.
+			// The least TTL that etcd grants; etcdctl's default is 10 s. `consul lock`
+			// has 15 s, of which Consul waits for two, and the lock-delay is 15 s.
 			leaderrunFile, flock.within(time.Second), leaderrunEtcd, etcdctl.within(6*time.Second, "--ttl=2"),
+			leaderrunConsul, leaderrunZK, consulLock.within(time.Minute),
 		},
-		run: faults(killSupervisor),
+		tables: one("takeover", nanoseconds, "takeover: SIGKILL to the leading supervisor, to the first instruction of the next child"),
 	},
 	{
-		key: "cold", unit: nanoseconds,
-		title:      "acquire + `true` + release: a whole run, nobody else there",
-		contenders: []contender{bare, leaderrunFile, flock, leaderrunEtcd, etcdctl},
-		run:        coldRuns,
+		key: "tree", run: faults(killTree),
+		contenders: []contender{
+			// What is lost with a host: with the least TTL of each.
+			leaderrunFile, flock, leaderrunEtcd.within(15*time.Second, "--ttl=2s"), etcdctl.within(6*time.Second, "--ttl=2"),
+			leaderrunConsul.within(time.Minute, "--ttl=10s"), leaderrunZK.within(20*time.Second, "--ttl=4s"), consulLock.within(time.Minute),
+		},
+		tables: one("tree", nanoseconds, "takeover: SIGKILL to all processes of the leader at once, to the first instruction of the next child"),
 	},
 	{
-		key: "child", unit: nanoseconds,
-		title:      "start of the measuring child itself, in every handover and takeover above",
-		contenders: []contender{bare},
-		run: func(ctx context.Context, b *bench, t *table, c []contender) error {
-			return inTurns(ctx, b.rounds, t, c, func(contender) (float64, string, error) {
-				took, err := b.alone(ctx)
-				return float64(took), "", err
-			})
+		key: "revoked", run: revocations,
+		contenders: []contender{leaderrunEtcd, etcdctl.within(3 * time.Second), leaderrunConsul, leaderrunZK, consulLock},
+		tables:     one("revoked", nanoseconds, "loss: the lease is revoked by hand (ZooKeeper: the node deleted), to the death of the child"),
+	},
+	{
+		key: "cold", run: coldRuns,
+		contenders: []contender{bare, leaderrunFile, flock, leaderrunEtcd, etcdctl, leaderrunConsul, leaderrunZK, consulLock},
+		tables:     one("cold", nanoseconds, "acquire + `true` + release: a whole run, nobody else there"),
+	},
+	{
+		key: "child", run: childAlone, contenders: []contender{bare},
+		tables: one("child", nanoseconds, "start of the measuring child itself, in every handover and takeover above"),
+	},
+	{
+		key: "minute", run: minutes,
+		contenders: []contender{leaderrunFile, flock, leaderrunEtcd, etcdctl, leaderrunConsul, leaderrunZK, consulLock},
+		tables: []table{
+			memoryTable: {
+				Key: "memory", Unit: octets,
+				Title: "memory: all processes of a candidate but the child (what they share counts once)",
+			},
+			cpuTable: {
+				Key: "cpu", Unit: nanoseconds,
+				Title: "processor time of the same processes over a minute (-minute), user and system",
+			},
+			requestsTable: {Key: "requests", Unit: requests, Title: "requests to the store in that minute"},
 		},
 	},
 	{
-		key: "memory", unit: bytes,
-		title:      "memory: all processes of a candidate but the child (what two share counts once in PSS, twice in RSS)",
-		contenders: []contender{leaderrunFile, flock, leaderrunEtcd, etcdctl},
-		run:        memories,
+		key: "crowd", run: crowds,
+		contenders: []contender{
+			leaderrunFile.with("--ttl=" + longest + "s"), flock,
+			leaderrunEtcd.with("--ttl=" + longest + "s"), etcdctl.with("--ttl=" + longest),
+			leaderrunConsul.with("--ttl=" + longest + "s"), leaderrunZK.with("--ttl=" + longest + "s"), consulLock,
+		},
+		tables: []table{
+			{Key: "crowd", Unit: nanoseconds, Title: "handover with 1, 10, 30, 100 standbys, through a proxy that counts: the leader's child ends by itself"},
+			{Key: "crowd-requests", Unit: requests, Title: "requests to the store in each of those handovers, without renewals"},
+		},
 	},
 	{
-		key: "size", unit: bytes,
-		title:      "size of the binary",
-		contenders: []contender{leaderrunBinary, flock, etcdctl},
-		run:        sizes,
+		key: "many", run: many,
+		contenders: []contender{
+			leaderrunEtcd.with("--ttl=" + manyTTL.String()), leaderrunConsul.with("--ttl=" + manyTTL.String()),
+			leaderrunZK.with("--ttl=" + manyTTL.String()),
+		},
+		tables: []table{
+			manyTimes:  {Key: "many", Unit: nanoseconds, Title: "many leaders and as many standbys (-many) on this host and one store, through a proxy that counts"},
+			manyMemory: {Key: "many-memory", Unit: octets, Title: "memory of one of them: all its processes but the child"},
+			manyRates:  {Key: "many-rates", Unit: requests, Title: "what came to the store in each tenth of a second"},
+		},
+	},
+	{
+		key: "size", run: sizes, contenders: programs,
+		tables: one("size", octets, "size of the binary"),
+	},
+	{
+		key: "version", run: versions, contenders: programs,
+		tables: one("version", nanoseconds, "start: a whole run that prints the version"),
 	},
 }
 
-func (m measurement) measure(ctx context.Context, b *bench, contenders []contender) *table {
-	t := &table{Key: m.key, Title: m.title, Unit: m.unit}
-	for _, c := range contenders {
-		t.row(c)
-	}
-	if err := m.run(ctx, b, t, contenders); err != nil {
-		t.Error = err.Error()
-	}
-	return t
-}
+func one(key, unit, title string) []table { return []table{{Key: key, Title: title, Unit: unit}} }
 
-// inTurns takes one sample of each contender, then the next of each; the first
-// of each warms up and counts for nothing. A contender that fails is left out
-// from then on, with the error in its row.
-func inTurns(ctx context.Context, rounds int, t *table, contenders []contender,
-	sample func(contender) (value float64, remark string, err error),
-) error {
-	for i := range rounds + 1 {
+// measure returns the tables, with every contender in them, whatever failed.
+func (m measurement) measure(ctx context.Context, b *bench, contenders []contender) []*table {
+	var list []*table
+	for _, t := range m.tables {
 		for _, c := range contenders {
-			row := t.row(c)
-			if row.Error != "" || c.once > 0 && i != 1 {
-				continue
-			}
-			value, remark, err := sample(c)
-			switch {
-			case ctx.Err() != nil:
-				return ctx.Err()
-			case err != nil:
-				row.Error = err.Error()
-			case remark != "":
-				row.Remark = remark
-			}
-			if err == nil && i > 0 && value > 0 {
-				row.Samples = append(row.Samples, value)
-			}
+			t.row(c)
 		}
+		list = append(list, &t)
 	}
-	return nil
-}
-
-func faults(do fault) func(context.Context, *bench, *table, []contender) error {
-	return func(ctx context.Context, b *bench, t *table, contenders []contender) error {
-		return inTurns(ctx, b.rounds, t, contenders, func(c contender) (float64, string, error) {
-			took, remark, err := b.handover(ctx, c, do)
-			return float64(took), remark, err
-		})
+	if err := m.run(ctx, b, list, contenders); err != nil {
+		list[0].Error = err.Error()
 	}
-}
-
-// coldRuns keeps each contender's election, as a job of cron(8) does.
-func coldRuns(ctx context.Context, b *bench, t *table, contenders []contender) (err error) {
-	rounds := map[string]*round{}
-	for _, c := range contenders {
-		r, err := b.newRound(c)
-		if err != nil {
-			t.row(c).Error = err.Error()
-			continue
-		}
-		rounds[c.key] = r
-		defer func() { err = errors.Join(err, r.close()) }()
-	}
-	return inTurns(ctx, b.rounds, t, contenders, func(c contender) (float64, string, error) {
-		took, err := b.cold(ctx, c, rounds[c.key])
-		return float64(took), "", err
-	})
-}
-
-func sizes(_ context.Context, b *bench, t *table, contenders []contender) error {
-	for _, c := range contenders {
-		row := t.row(c)
-		path, err := c.binary(b)
-		if err != nil {
-			row.Error = err.Error()
-			continue
-		}
-		info, err := os.Stat(path)
-		if err != nil {
-			return fmt.Errorf("size of %s: %w", c.name, err)
-		}
-		row.Samples = []float64{float64(info.Size())}
-	}
-	return nil
+	return list
 }

@@ -3,115 +3,21 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
-	"time"
-)
-
-const (
-	memoryRounds  = 2
-	memorySamples = 3
-	// warm passes before memory is read: a third of leaderrun's default TTL and
-	// of etcdctl's, so that each has renewed at least once.
-	warm = 6 * time.Second
-)
-
-// What candidates do.
-const (
-	leader  = "leader"
-	standby = "standby"
 )
 
 // kinds are the lines of smaps_rollup (proc(5)). Anonymous memory is what the
 // kernel cannot drop and read again from the binary.
-var kinds = []struct{ name, line string }{{"PSS", "Pss"}, {"anon", "Pss_Anon"}, {"RSS", "Rss"}}
+var kinds = []struct{ name, line string }{{"PSS", "Pss"}, {"anon", "Pss_Anon"}}
 
-// A role is a candidate and what it is doing.
-type role struct {
-	r    *round
-	p    *process
-	not  identity // the child, which is not counted
-	what string
-}
-
-// memories runs a leader and a standby of every contender at once: memory, unlike
-// time, does not suffer from company. Each process has a copy of its binary for
-// itself, for PSS halves what two share, and two hosts share nothing. What a
-// supervisor shares with its own guard and sentinel is counted once.
-func memories(ctx context.Context, b *bench, t *table, contenders []contender) error {
-	t.Rows = nil // made anew, rivals side by side
-	for _, what := range []string{leader, standby} {
-		for _, kind := range kinds {
-			for _, c := range contenders {
-				t.rowNamed(c, what, kind.name)
-			}
-		}
-	}
-	for range memoryRounds {
-		if err := memoryRound(ctx, b, t, contenders); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func memoryRound(ctx context.Context, b *bench, t *table, contenders []contender) (err error) {
-	var roles []role
-	for _, c := range contenders {
-		r, err := b.newRound(c)
-		if err != nil {
-			return err
-		}
-		defer func() { err = errors.Join(err, r.close()) }()
-		if err := r.inCopies(ctx); err != nil {
-			return r.explain(err)
-		}
-		roles = append(roles, role{r, r.leader, r.child, leader}, role{r, r.standby, identity{}, standby})
-	}
-	if err := pause(ctx, warm); err != nil {
-		return err
-	}
-	for range memorySamples {
-		if err := pause(ctx, 300*time.Millisecond); err != nil {
-			return err
-		}
-		for _, x := range roles {
-			if err := x.sample(t); err != nil {
-				return x.r.explain(err)
-			}
-		}
-	}
-	return nil
-}
-
-// inCopies starts a leader and a standby, each from a file of its own.
-func (r *round) inCopies(ctx context.Context) error {
-	var bins [2]string
-	for i, id := range []string{leader, standby} {
-		bins[i] = filepath.Join(r.dir, id+"-"+filepath.Base(r.bin))
-		if err := copyFile(r.bin, bins[i]); err != nil {
-			return err
-		}
-	}
-	if err := r.lead(ctx, bins[0]); err != nil {
-		return err
-	}
-	return r.standBy(ctx, bins[1])
-}
-
-func (x role) sample(t *table) error {
-	pids := []int{x.p.pid()}
-	for _, id := range below(x.p.pid()) {
-		if id != x.not {
-			pids = append(pids, id.pid)
-		}
-	}
+// sample adds the memory of all its processes.
+func (x *role) sample(t *table) error {
+	pids := x.pids()
 	for _, kind := range kinds {
 		row := t.rowNamed(x.r.c, x.what, kind.name)
 		var sum float64

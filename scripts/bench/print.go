@@ -43,7 +43,7 @@ func (rep *report) String() string {
 
 func (t *table) print(b *strings.Builder) {
 	line := func(name string, cells ...any) {
-		text := fmt.Sprintf("  %-27s", name) + fmt.Sprintf(" %3s %9s %9s %9s %9s  %s", cells...)
+		text := fmt.Sprintf("  %-31s", name) + fmt.Sprintf(" %3s %9s %9s %9s %9s  %s", cells...)
 		b.WriteString(strings.TrimRight(text, " ") + "\n")
 	}
 	line("", "n", "median", "min", "p90", "max", "")
@@ -65,9 +65,9 @@ func (t *table) print(b *strings.Builder) {
 func (r *row) remark() string {
 	var parts []string
 	for _, x := range r.Ratios {
-		parts = append(parts, fmt.Sprintf("%.2f × %s", x.Value, x.To))
+		parts = append(parts, x.String())
 	}
-	if len(r.c.flags) > 0 {
+	if r.c.args != nil && len(r.c.flags) > 0 {
 		parts = append(parts, "with "+strings.Join(r.c.flags, " "))
 	}
 	if r.Remark != "" {
@@ -82,10 +82,15 @@ func (r *row) remark() string {
 
 func (t *table) format(v float64) string {
 	switch {
-	case t.Unit == bytes && v < 1<<20:
+	case t.Unit == octets && v < 1<<20:
 		return fmt.Sprintf("%.0f KiB", v/(1<<10))
-	case t.Unit == bytes:
+	case t.Unit == requests:
+		return strconv.FormatFloat(v, 'f', -1, 64)
+	case t.Unit == octets:
 		return fmt.Sprintf("%.1f MiB", v/(1<<20))
+	}
+	if v >= 10*float64(time.Second) {
+		return fmt.Sprintf("%.1f s", v/float64(time.Second))
 	}
 	return fmt.Sprintf("%.1f ms", v/float64(time.Millisecond))
 }

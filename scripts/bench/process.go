@@ -9,7 +9,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
-	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -25,6 +24,8 @@ type process struct {
 	started bootclock.Instant
 	ended   bootclock.Instant // valid after done
 	done    chan struct{}     // closed once it has been reaped
+	queued  bool              // seen in the queue
+	gate    *gate             // through which it talks to its store; nil if nobody counts
 }
 
 // start starts argv with its output in a file. The parent-death signal is sent
@@ -89,64 +90,6 @@ func (p *process) logTail() string {
 	}
 	lines := strings.Split(strings.TrimSpace(string(data)), "\n")
 	return strings.Join(lines[max(0, len(lines)-12):], "\n")
-}
-
-// An identity tells a process from a later one of the same number.
-type identity struct {
-	pid   int
-	start string // field 22 of proc_pid_stat(5)
-}
-
-// identify returns false for a process that is gone or a zombie.
-func identify(pid int) (identity, bool) {
-	f, ok := stat(pid)
-	if !ok || f[0] == "Z" || f[0] == "X" {
-		return identity{}, false
-	}
-	return identity{pid, f[19]}, true
-}
-
-func (i identity) alive() bool {
-	now, ok := identify(i.pid)
-	return ok && now == i
-}
-
-// stat returns the fields from the third on.
-func stat(pid int) ([]string, bool) {
-	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-	if err != nil {
-		return nil, false
-	}
-	// The command's name may hold spaces and brackets: count from its end.
-	fields := strings.Fields(string(data[strings.LastIndexByte(string(data), ')')+1:]))
-	return fields, len(fields) > 19
-}
-
-// below returns the descendants of a process.
-func below(pid int) (found []identity) {
-	entries, err := os.ReadDir("/proc")
-	if err != nil {
-		return nil
-	}
-	parents := map[int]int{}
-	for _, e := range entries {
-		if n, err := strconv.Atoi(e.Name()); err == nil {
-			if f, ok := stat(n); ok {
-				parents[n], _ = strconv.Atoi(f[1])
-			}
-		}
-	}
-	for n := range parents {
-		for p := parents[n]; p > 0; p = parents[p] {
-			if p == pid {
-				if id, ok := identify(n); ok {
-					found = append(found, id)
-				}
-				break
-			}
-		}
-	}
-	return found
 }
 
 // until looks again and again whether cond holds.

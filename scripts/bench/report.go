@@ -11,10 +11,13 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"leaderrun/scripts/servers"
 )
 
 // A report is what one run found; it is written as JSON as it stands.
@@ -28,7 +31,7 @@ type report struct {
 type table struct {
 	Key   string `json:"key"`
 	Title string `json:"title"`
-	Unit  string `json:"unit"` // of samples: ns or B
+	Unit  string `json:"unit"` // of samples: ns, B or requests
 	Rows  []*row `json:"rows"`
 	Error string `json:"error,omitempty"`
 }
@@ -36,8 +39,8 @@ type table struct {
 // A row is one contender.
 type row struct {
 	Contender string    `json:"contender"`
-	What      string    `json:"what,omitempty"` // leader or standby
-	Kind      string    `json:"kind,omitempty"` // PSS, anon or RSS
+	What      string    `json:"what,omitempty"` // leader, standby or how many of them
+	Kind      string    `json:"kind,omitempty"` // PSS or anon
 	Samples   []float64 `json:"samples"`
 	Summary   *summary  `json:"summary,omitempty"`
 	Ratios    []ratio   `json:"ratios,omitempty"`
@@ -47,10 +50,13 @@ type row struct {
 	c contender
 }
 
-// A ratio is the row's median over another's.
+// A ratio is the row's median over another's, and whether that meets its target, if
+// there is one. A target that is an amount is to nothing.
 type ratio struct {
-	To    string  `json:"to"`
-	Value float64 `json:"value"`
+	To     string  `json:"to,omitempty"`
+	Value  float64 `json:"value"`
+	Target string  `json:"target,omitempty"`
+	Met    bool    `json:"met,omitempty"`
 }
 
 func (t *table) row(c contender) *row { return t.rowNamed(c, "", "") }
@@ -89,12 +95,20 @@ func (b *bench) describe(ctx context.Context) *report {
 		"leaderrun":  first(b.leaderrun, "--version"),
 		"flock":      first("flock", "--version"),
 	}
+	if data, err := os.ReadFile("/proc/loadavg"); err == nil {
+		m["load before"] = strings.TrimSpace(string(data))
+	}
 	var u unix.Utsname
 	if unix.Uname(&u) == nil {
 		m["kernel"] = unix.ByteSliceToString(u.Release[:])
 	}
-	if b.etcd != nil {
-		m["etcd"] = first(b.etcdctl, "version") + ", one node"
+	for name := range b.servers {
+		m[name] = "one node"
+	}
+	for name, arg := range map[string]string{etcd: "--version", consul: "version"} {
+		if bin, err := servers.Bin(name); err == nil && b.servers[name] != nil {
+			m[name] = first(bin, arg) + ", one node"
+		}
 	}
 	return &report{When: time.Now().Truncate(time.Second), Machine: m}
 }
@@ -115,10 +129,9 @@ func fileSystem(dir string) string {
 	return fmt.Sprintf("%#x", st.Type)
 }
 
-// compare summarises the samples and relates the medians: each contender's to
-// its rival's, and a takeover to the handover of the same contender.
+// compare summarises the samples, relates the medians to the rival's and judges them
+// by the targets.
 func (rep *report) compare() {
-	handovers := map[string]float64{}
 	for _, t := range rep.Tables {
 		for _, r := range t.Rows {
 			if len(r.Samples) > 0 {
@@ -126,20 +139,38 @@ func (rep *report) compare() {
 			}
 		}
 		for _, r := range t.Rows {
-			if r.Summary == nil {
-				continue
-			}
-			if other := t.find(r.c.rival, r.What, r.Kind); other != nil && other.Summary != nil {
-				r.Ratios = append(r.Ratios, ratio{other.c.name, r.Summary.Median / other.Summary.Median})
-			}
-			switch own := handovers[r.Contender]; {
-			case t.Key == "handover":
-				handovers[r.Contender] = r.Summary.Median
-			case t.Key == "takeover" && own > 0:
-				r.Ratios = append(r.Ratios, ratio{"its handover", r.Summary.Median / own})
+			other := t.find(r.c.rival, r.What, r.Kind)
+			// flock(1) has no time of the processor that could be measured.
+			if r.Summary != nil && other != nil && other.Summary != nil && other.Summary.Median > 0 {
+				r.relate(other.c.name, r.Summary.Median/other.Summary.Median)
 			}
 		}
 	}
+	for _, x := range targets {
+		x.judge(rep)
+	}
+}
+
+// relate returns the ratio to another row, which it adds unless it is there.
+func (r *row) relate(to string, value float64) *ratio {
+	i := slices.IndexFunc(r.Ratios, func(x ratio) bool { return x.To == to })
+	if i < 0 {
+		i = len(r.Ratios)
+		r.Ratios = append(r.Ratios, ratio{To: to, Value: value})
+	}
+	return &r.Ratios[i]
+}
+
+// find returns a row that has figures, or nil, and its table.
+func (rep *report) find(x place) (*table, *row) {
+	for _, t := range rep.Tables {
+		if t.Key == x.table {
+			if r := t.find(x.contender, x.what, x.kind); r != nil && r.Summary != nil {
+				return t, r
+			}
+		}
+	}
+	return nil, nil
 }
 
 func (rep *report) write(path string) error {

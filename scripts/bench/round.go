@@ -8,10 +8,9 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"syscall"
 	"time"
-
-	"leaderrun/lock/bootclock"
 )
 
 const (
@@ -29,15 +28,18 @@ type round struct {
 	election string
 	bin      string
 	stage    *stage
+	counts   bool // requests: each candidate has a gate
 
-	leader, standby *process
-	child           identity   // the leader's
-	strays          []identity // may be left of a wrapper that was killed
+	leader   *process
+	standbys []*process
+	child    identity   // the leader's
+	strays   []identity // may be left of a wrapper that was killed
+	started  int        // standbys so far
+	ends     []func()
 }
 
 func (b *bench) newRound(c contender) (*round, error) {
-	b.serial++
-	r := &round{bench: b, c: c, election: fmt.Sprintf("bench-%d-%d", os.Getpid(), b.serial)}
+	r := &round{bench: b, c: c, election: fmt.Sprintf("bench-%d-%d", os.Getpid(), b.serial.Add(1))}
 	r.dir = filepath.Join(b.dir, r.election)
 	var err error
 	if c.binary != nil {
@@ -51,15 +53,32 @@ func (b *bench) newRound(c contender) (*round, error) {
 	return r, err
 }
 
+// atEnd does something when the round is closed.
+func (r *round) atEnd(do func()) { r.ends = append(r.ends, do) }
+
 // start starts the child under the contender's lock.
 func (r *round) start(id, bin string) (*process, error) {
-	argv := r.c.argv(r.bench, r, bin, id, r.bench.child, r.stage.stampsPath, r.stage.endPath)
-	return start(argv, r.c.env(r.bench), filepath.Join(r.dir, id+".log"))
+	addr := r.bench.addr(r.c.store)
+	var g *gate
+	if r.counts && r.c.store != "" {
+		var err error
+		if g, err = openGate(r.c.store, addr); err != nil {
+			return nil, err
+		}
+		r.atEnd(g.close)
+		addr = g.addr()
+	}
+	argv := r.c.argv(r, bin, addr, id, r.bench.child, r.stage.stampsPath, r.stage.endPath)
+	p, err := start(argv, environment(), filepath.Join(r.dir, id+".log"))
+	if err == nil {
+		p.gate = g
+	}
+	return p, err
 }
 
 // lead starts a leader and waits for its child.
 func (r *round) lead(ctx context.Context, bin string) (err error) {
-	if r.leader, err = r.start("leader", bin); err != nil {
+	if r.leader, err = r.start(leader, bin); err != nil {
 		return err
 	}
 	st, err := r.stage.next(ctx, patient)
@@ -73,25 +92,48 @@ func (r *round) lead(ctx context.Context, bin string) (err error) {
 	return nil
 }
 
-// standBy starts a standby and waits until it is in the queue.
-func (r *round) standBy(ctx context.Context, bin string) (err error) {
-	if r.standby, err = r.start("standby", bin); err != nil {
-		return err
+// standBy starts standbys until there are n, and waits until all are in the queue.
+func (r *round) standBy(ctx context.Context, bin string, n int) error {
+	for len(r.standbys) < n {
+		r.started++
+		p, err := r.start(fmt.Sprintf("%s-%d", standby, r.started), bin)
+		if err != nil {
+			return err
+		}
+		r.standbys = append(r.standbys, p)
 	}
-	err = until(ctx, "the standby to be in the queue", patient, func() (bool, error) {
-		return r.c.queued(ctx, r, r.standby.pid())
-	})
+	limit := patient + time.Duration(n)*time.Second
+	err := until(ctx, "the standbys to be in the queue", limit, func() (bool, error) { return r.c.queued(r) })
 	if err != nil {
 		return err
 	}
 	return pause(ctx, settle)
 }
 
-// close ends what the round started, children first, and removes its files.
-// Wrappers end with their children; who does not is killed, and that an error.
+// promote makes a leader of the standby whose child that is, once the one before
+// has ended by itself.
+func (r *round) promote(st stamp) error {
+	if err := r.leader.wait(patient); err != nil {
+		return err
+	}
+	i := slices.IndexFunc(r.standbys, func(p *process) bool { return descends(st.pid, p.pid()) })
+	var alive bool
+	if r.child, alive = identify(st.pid); i < 0 || !alive {
+		return fmt.Errorf("child %d of the next leader ended at once", st.pid)
+	}
+	r.leader = r.standbys[i]
+	r.standbys = slices.Delete(r.standbys, i, i+1)
+	return nil
+}
+
+// close ends what the round started, standbys first, then children, and removes its
+// files. Wrappers end with their children; who does not is killed, and that an error.
 func (r *round) close() error {
 	for _, p := range r.candidates() {
 		r.strays = append(r.strays, below(p.pid())...)
+	}
+	for _, p := range r.standbys {
+		_ = p.signal(syscall.SIGTERM) // it may have ended
 	}
 	errs := []error{r.stage.close()}
 	for _, p := range r.candidates() {
@@ -106,12 +148,16 @@ func (r *round) close() error {
 		}
 		errs = append(errs, err)
 	}
+	for _, end := range r.ends {
+		end()
+	}
 	return errors.Join(append(errs, os.RemoveAll(r.dir))...)
 }
 
-// explain adds to an error what the candidates said.
+// explain adds to an error what the candidates said, the first of many.
 func (r *round) explain(err error) error {
-	for _, p := range r.candidates() {
+	list := r.candidates()
+	for _, p := range list[:min(3, len(list))] {
 		err = fmt.Errorf("%w\n--- %s:\n%s", err, filepath.Base(p.log), p.logTail())
 	}
 	return err
@@ -130,105 +176,9 @@ func (r *round) complaint() string {
 	return ""
 }
 
-func (r *round) candidates() (started []*process) {
-	for _, p := range []*process{r.leader, r.standby} {
-		if p != nil {
-			started = append(started, p)
-		}
+func (r *round) candidates() []*process {
+	if r.leader == nil {
+		return r.standbys
 	}
-	return started
-}
-
-// A fault is what makes the standby lead.
-type fault func(*round) error
-
-func childEnds(r *round) error { return r.stage.endOne() }
-
-func terminate(r *round) error { return r.leader.signal(syscall.SIGTERM) }
-
-func killSupervisor(r *round) error { return r.leader.signal(syscall.SIGKILL) }
-
-// handover measures from before the fault to the first instruction of the next
-// child. remark is what else there is to say.
-func (b *bench) handover(ctx context.Context, c contender, do fault) (took time.Duration, remark string, err error) {
-	r, err := b.newRound(c)
-	if err != nil {
-		return 0, "", err
-	}
-	defer func() {
-		if err != nil {
-			err = r.explain(err)
-		}
-		err = errors.Join(err, r.close())
-	}()
-	if err = r.lead(ctx, r.bin); err != nil {
-		return 0, "", err
-	}
-	if err = r.standBy(ctx, r.bin); err != nil {
-		return 0, "", err
-	}
-	r.strays = below(r.leader.pid())
-	limit := patient
-	if c.once > 0 {
-		limit = c.once
-	}
-	at := bootclock.Now()
-	if err = do(r); err != nil {
-		return 0, "", err
-	}
-	next, err := r.stage.next(ctx, limit)
-	if c.once > 0 && errors.Is(err, errNoChild) {
-		return 0, fmt.Sprintf("not within %v: %s", limit, r.fate()), nil
-	}
-	if err != nil {
-		return 0, "", err
-	}
-	if r.child.alive() {
-		if c.once == 0 {
-			return 0, "", errors.New("two children at once: the next one started while the one before lived")
-		}
-		return next.at.Sub(at), "two children at once: the one before still runs", nil
-	}
-	return next.at.Sub(at), r.complaint(), nil
-}
-
-// fate says why nobody leads after a fault.
-func (r *round) fate() string {
-	switch {
-	case r.leader.running():
-		return "the leader does not heed it"
-	case r.child.alive():
-		return "its child lives on and keeps the lock"
-	default:
-		return "the lock is not given back"
-	}
-}
-
-// alone measures the start of the child itself, which is in every figure.
-func (b *bench) alone(ctx context.Context) (time.Duration, error) {
-	r, err := b.newRound(bare)
-	if err != nil {
-		return 0, err
-	}
-	var st stamp
-	if r.leader, err = r.start("alone", ""); err == nil {
-		st, err = r.stage.next(ctx, patient)
-	}
-	if err = errors.Join(err, r.close()); err != nil {
-		return 0, err
-	}
-	return st.at.Sub(r.leader.started), nil
-}
-
-// cold measures a whole run of `true`, from before the fork until it is reaped.
-func (b *bench) cold(ctx context.Context, c contender, r *round) (time.Duration, error) {
-	argv := c.argv(b, r, r.bin, "cold", "/bin/true")
-	p, err := start(argv, c.env(b), filepath.Join(r.dir, "cold.log"))
-	if err != nil {
-		return 0, err
-	}
-	if err = p.wait(patient); err == nil && !p.cmd.ProcessState.Success() {
-		err = fmt.Errorf("%v\n%s", p.cmd.ProcessState, p.logTail())
-	}
-	return p.ended.Sub(p.started), errors.Join(err, ctx.Err())
+	return append([]*process{r.leader}, r.standbys...)
 }

@@ -1,0 +1,106 @@
+//go:build linux
+
+package main
+
+import (
+	"bufio"
+	"io"
+	"maps"
+	"net"
+	"sync"
+)
+
+// A gate stands between candidates and their store and counts what they ask for. It
+// reads along with what passes and holds nothing back; still it is one more process
+// on the way, so that times that are compared with a target are taken without it.
+type gate struct {
+	listener      net.Listener
+	store, target string
+
+	mu     sync.Mutex
+	counts tally
+}
+
+// A tally is how many requests of each name there were.
+type tally map[string]int
+
+// openGate opens a gate to a store of that name at an address.
+func openGate(store, target string) (*gate, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, err
+	}
+	g := &gate{listener: l, store: store, target: target, counts: tally{}}
+	go func() {
+		for {
+			client, err := l.Accept()
+			if err != nil {
+				return // closed
+			}
+			go g.pass(client)
+		}
+	}()
+	return g, nil
+}
+
+// pass lets one connection through until either side closes it.
+func (g *gate) pass(client net.Conn) {
+	defer client.Close()
+	upstream, err := net.Dial("tcp", g.target)
+	if err != nil {
+		return
+	}
+	defer upstream.Close()
+	go func() {
+		_, _ = io.Copy(client, upstream)
+		_ = client.Close()
+	}()
+	// What is read has been written to the store before it is looked at.
+	along := io.TeeReader(client, upstream)
+	if tallies[g.store](bufio.NewReader(along), g.count) != nil {
+		_, _ = io.Copy(io.Discard, along) // the connection's end, or nothing that we understand
+	}
+}
+
+func (g *gate) count(name string) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.counts[name]++
+}
+
+func (g *gate) addr() string { return g.listener.Addr().String() }
+
+// soFar returns what has passed since the gate was opened. There is none where there
+// is no server.
+func (g *gate) soFar() tally {
+	if g == nil {
+		return nil
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return maps.Clone(g.counts)
+}
+
+// close lets nobody in any more. Connections end with the candidates.
+func (g *gate) close() { _ = g.listener.Close() }
+
+// since is what came on top of an earlier tally, without what is named.
+func (t tally) since(before tally, without ...string) tally {
+	left := tally{}
+	for name, n := range t {
+		if n -= before[name]; n > 0 {
+			left[name] = n
+		}
+	}
+	for _, name := range without {
+		delete(left, name)
+	}
+	return left
+}
+
+func (t tally) sum() (n int) {
+	for _, each := range t {
+		n += each
+	}
+	return n
+}
