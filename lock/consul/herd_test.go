@@ -86,3 +86,22 @@ func TestNoHerd(t *testing.T) {
 		})
 	}
 }
+
+// A candidate that finds the election free takes one request to look and one to lead.
+func TestColdStart(t *testing.T) {
+	r := newRig(t, servers.ConsulOptions{})
+	c := counter{kinds: map[string]int{}}
+	host := r.behind(c.gate)
+	r.lead(r.open(), "first").Release()
+	s := r.openWith(r.settingsFor(time.Minute, host))
+	a := r.startWith(s, lock.Candidate{ID: "a", TTL: time.Minute})
+	a.Wins(patient)
+	a.Release()
+	r.must(s.Close())
+	n, kinds := c.reset()
+	t.Log(kinds)
+	// The address, the session, a look, the lock, its watch, the release, the session.
+	if n > 7 {
+		t.Errorf("%d requests for one election", n)
+	}
+}

@@ -14,9 +14,6 @@ import (
 	"leaderrun/scripts/servers"
 )
 
-// overdue is how long a first one that does not come may hold up the others.
-const overdue = lookAfter + 2*turn
-
 // queue lists whose places there are, the first one first; a dead one is "".
 func (r *rig) queue() (sessions []string) {
 	r.Helper()
@@ -76,6 +73,7 @@ func (r *rig) handDown(what string, holder *run, waiting []*run) {
 
 // whoever tells of each whose campaign has ended.
 func whoever(t *testing.T, waiting []*run) <-chan *run {
+	t.Helper()
 	done := make(chan *run)
 	for _, a := range waiting {
 		go func() {
@@ -169,7 +167,7 @@ func TestFirstDoesNotCome(t *testing.T) {
 	case <-b.Done:
 	case <-c.Done:
 		first, second = c, b
-	case <-time.After(overdue + prompt):
+	case <-time.After(patient): // the ghost's session has no TTL
 		t.Fatal("nobody leads")
 	}
 	first.Wins(prompt)
@@ -194,12 +192,12 @@ func TestFirstIsCutOff(t *testing.T) {
 	r := newRig(t, servers.ConsulOptions{})
 	p := servers.NewProxy(t, r.consul.Endpoints()[0])
 	a := r.lead(r.open(), "a")
-	b := r.startWith(r.openWith(r.settingsFor(restartTTL, p.Addr())), long("b"))
-	b.Hears(lock.StandingBy, prompt)
+	b := r.startWith(r.openWith(r.settingsFor(time.Minute, p.Addr())), lock.Candidate{ID: "b", TTL: time.Minute})
+	b.Hears(lock.StandingBy, patient)
 	c := r.standBy(r.open(), "c")
 	p.Hold()
 	a.Release()
-	c.Wins(overdue + prompt)
+	c.Wins(patient)
 	p.Resume()
 	b.Waits(500 * time.Millisecond)
 	r.must(c.Lease.Err())
