@@ -1,10 +1,16 @@
 package consul
 
 import (
+	"bytes"
 	"errors"
+	"io"
+	"net/http"
 	"strings"
+	"testing"
+	"time"
 
 	"leaderrun/lock"
+	"leaderrun/scripts/servers"
 )
 
 // campaign begins one for the test to make the steps of.
@@ -110,5 +116,49 @@ func (r *rig) testLateAndLost() {
 	}
 	if got := r.queue(); len(got) != 0 {
 		r.Errorf("queue %v", got)
+	}
+}
+
+// A lock that comes late brings its record with it. Until its session has ended it may
+// come, also after a campaign that was given up has found nothing to give back.
+func TestLateVictory(t *testing.T) {
+	r := newRig(t, servers.ConsulOptions{})
+	r.lead(r.open(), "first").Release()
+	late := make(chan string, 1)
+	at := r.behind(func(_ http.ResponseWriter, req *http.Request) bool {
+		body, err := io.ReadAll(req.Body)
+		if err != nil {
+			t.Error(err)
+		}
+		req.Body = io.NopCloser(bytes.NewReader(body))
+		switch {
+		case strings.Contains(string(body), `"lock"`):
+			late <- string(body)
+			<-req.Context().Done()
+			return false
+		case strings.HasPrefix(req.URL.Path, "/v1/session/destroy/"):
+			r.deliver(<-late)
+		}
+		return true
+	})
+	a := r.startWith(r.openWith(r.settingsFor(time.Minute, at)), lock.Candidate{ID: "a", TTL: time.Minute})
+	eventually(t, "the request", patient, func() bool { return len(late) == 1 })
+	a.Cancel(errors.New("enough"))
+	within(t, "the end", patient, a.Done)
+	if rec := r.record("e"); rec.State != lock.Clean || rec.Owner != a.session() {
+		t.Errorf("record: %+v", rec)
+	}
+	r.start(r.open(), "b").Wins(prompt)
+}
+
+// deliver sends a transaction to Consul.
+func (r *rig) deliver(txn string) {
+	req, err := http.NewRequestWithContext(r.Context(), http.MethodPut, "http://"+r.consul.Endpoints()[0]+"/v1/txn", strings.NewReader(txn))
+	r.must(err)
+	resp, err := http.DefaultClient.Do(req)
+	r.must(err)
+	defer resp.Body.Close() //nolint:errcheck // a test
+	if resp.StatusCode != http.StatusOK {
+		r.Errorf("late transaction: %s", resp.Status)
 	}
 }
