@@ -82,14 +82,11 @@ func (l *locker) leave(x *session, tried bool) error {
 	x.stop()
 	ctx, cancel := context.WithTimeout(context.Background(), leaveTime)
 	defer cancel()
-	var err error
-	if tried {
-		err = l.store.giveBack(ctx, l.keys, x.id, record{})
-		if errors.Is(err, lock.ErrConfig) {
-			err = nil // of a record that nobody can read; the key is free
-		}
+	err := l.store.quit(ctx, l.keys, x.id, tried, x.queued)
+	if errors.Is(err, lock.ErrConfig) {
+		return nil // of a record that nobody can read; the key is free
 	}
-	return errors.Join(err, lock.Persist(ctx, func(ctx context.Context) error { return l.store.destroy(ctx, x.id) }))
+	return err
 }
 
 // run takes the campaign from the session to the victory.

@@ -28,7 +28,7 @@ const (
 	tryFor = 200 * time.Millisecond
 )
 
-// A campaign is one stay before the lock. One goroutine owns it; watches send it
+// A campaign is one stay before the lock. One goroutine owns it; a watch sends it
 // events.
 type campaign struct {
 	l      *locker
@@ -54,22 +54,29 @@ type campaign struct {
 	pause     *lock.Pause // between requests that fail
 	warned    string      // of a key that is not ours
 
-	unwatch  context.CancelFunc // of the lock key
-	watching bool               // the record
-	events   chan event
-	tasks    sync.WaitGroup // until the context of run is done
+	placed   bool // we have a place in the queue
+	alone    bool // it is not for us
+	unsorted bool // the queue must be read again
+	pred     *api.KVPair
+	dead     api.KVPairs // places of sessions that are gone
+	idle     lockKey     // seen to be free while others were before us
+	overdue  bootclock.Instant
+
+	watched string // the key, "" for none
+	unwatch context.CancelFunc
+	events  chan event
+	tasks   sync.WaitGroup // until the context of run is done
 }
 
-// An event is a state of the lock key, or, with record set, news of the record.
+// An event is news of a key.
 type event struct {
-	key    lockKey
-	at     bootclock.Instant
-	record bool
+	name string
+	pair *api.KVPair
 }
 
 func newCampaign(l *locker, c lock.Candidate, x *session, k *lock.Keeper, ttl time.Duration) *campaign {
 	return &campaign{
-		l: l, c: c, x: x, keeper: k, ttl: ttl, stale: true, retry: retryFirst,
+		l: l, c: c, x: x, keeper: k, ttl: ttl, stale: true, unsorted: !c.Try, alone: c.Try, retry: retryFirst,
 		announcer: lock.NewAnnouncer(c.Notify), pause: lock.NewPause(), events: make(chan event),
 		tryUntil: bootclock.Now().Add(tryFor),
 	}
@@ -116,7 +123,12 @@ func (a *campaign) step(ctx context.Context) (*lease, error) {
 			return nil, err
 		}
 	}
-	if a.key.session == "" && !a.refused {
+	if a.mustQueue() {
+		if err := a.enqueue(ctx); err != nil {
+			return nil, err
+		}
+	}
+	if a.key.session == "" && !a.refused && a.ourTurn() {
 		if err := a.acquire(ctx); err != nil {
 			return nil, err
 		}
@@ -155,17 +167,38 @@ func (a *campaign) rest(ctx context.Context) error {
 	}
 }
 
-// note takes an event of a watch.
+// note takes an event. Its watch has ended with it.
 func (a *campaign) note(ev event) error {
-	if ev.record {
+	if ev.name != a.watched {
+		return nil // of a watch that was given up
+	}
+	a.unwatch()
+	a.watched = ""
+	key := lockKeyOf(ev.pair)
+	switch {
+	case ev.name == a.l.keys.lock():
+		return a.noteLock(key)
+	case ev.name == a.l.keys.record():
 		a.stale = true
+	case key.session == a.pred.Session:
+		a.pred = ev.pair // with a new value
+	default:
+		a.stale, a.unsorted = true, true
+	}
+	return nil
+}
+
+func (a *campaign) noteLock(key lockKey) error {
+	if key.index != 0 && key.index <= a.key.index {
 		return nil
 	}
-	if a.key.session == a.x.id || ev.key.index != 0 && ev.key.index <= a.key.index {
-		return nil // its own watch follows our key; the other is no news
-	}
 	a.retry, a.delayed = retryFirst, false
-	return a.see(ev.key, a.rec)
+	rec := a.rec
+	if key.clean {
+		// The record was written in the same transaction, and so has the same index.
+		rec = record{Record: lock.Record{State: lock.Clean}, key: rec.key, index: key.index}
+	}
+	return a.see(key, rec)
 }
 
 // leader is who leads as far as people should be told; zero for nobody.
@@ -178,32 +211,33 @@ func (a *campaign) leader() lock.Holder {
 	return h
 }
 
-// watch follows whatever the campaign now depends on.
+// watch follows the one key that we now depend on, for one piece of news.
 func (a *campaign) watch(ctx context.Context) {
-	mine := a.key.session == a.x.id
+	name, seen := a.l.keys.lock(), a.key.index
 	switch {
-	case mine && a.unwatch != nil:
+	case a.key.session == a.x.id:
+		name, seen = a.l.keys.record(), a.rec.index
+	case a.pred != nil:
+		name, seen = a.pred.Key, a.pred.ModifyIndex
+	}
+	if a.watched == name {
+		return
+	}
+	if a.watched != "" {
 		a.unwatch()
-	case !mine && a.unwatch == nil:
-		var wctx context.Context
-		wctx, a.unwatch = context.WithCancel(ctx)
-		a.follow(wctx, a.l.keys.lock(), a.key.index, false)
 	}
-	if mine && !a.watching {
-		a.watching = true
-		a.follow(ctx, a.l.keys.record(), a.rec.index, true)
-	}
-}
-
-func (a *campaign) follow(ctx context.Context, key string, after uint64, isRecord bool) {
+	a.watched = name
+	ctx, a.unwatch = context.WithCancel(ctx)
 	a.tasks.Go(func() {
-		a.l.store.follow(ctx, key, after, func(p *api.KVPair, _ uint64) bool {
-			select {
-			case a.events <- event{key: lockKeyOf(p), at: bootclock.Now(), record: isRecord}:
+		a.l.store.follow(ctx, name, seen, func(p *api.KVPair, _ uint64) bool {
+			if lockKeyOf(p).index == seen {
 				return true
-			case <-ctx.Done():
-				return false
 			}
+			select {
+			case a.events <- event{name, p}:
+			case <-ctx.Done():
+			}
+			return false
 		})
 	})
 }

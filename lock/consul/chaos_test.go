@@ -121,7 +121,7 @@ func (r *rig) trouble(ctx context.Context, random *rand.Rand) {
 			node = leader
 		}
 		lasts := time.Duration(random.Int64N(int64(2 * testTTL)))
-		what := random.IntN(6)
+		what := random.IntN(7)
 		begin, end := func() error { return nil }, func() error { return nil }
 		switch what {
 		case 0:
@@ -149,6 +149,14 @@ func (r *rig) trouble(ctx context.Context, random *rand.Rand) {
 				hand, done := context.WithTimeout(ctx, time.Second)
 				defer done()
 				_, _ = r.admin.KV().Delete("leaderrun/e/.lock", (&api.WriteOptions{}).WithContext(hand))
+				return nil
+			}
+		case 6:
+			lasts = 100 * time.Millisecond
+			begin = func() error {
+				hand, done := context.WithTimeout(ctx, time.Second)
+				defer done()
+				_, _ = r.admin.KV().DeleteTree("leaderrun/e/queue/", (&api.WriteOptions{}).WithContext(hand))
 				return nil
 			}
 		}

@@ -2,8 +2,8 @@
 //
 // It guarantees what lock.Lease says, and that the record of the latest tenure
 // is written in one transaction with winning and with releasing: the winner has
-// locked one key with a session, and the fencing token is that key's modify
-// index. A session and its lock count as ours only after an answer that needs
+// locked one key with a session, and the fencing token is greater than any modify
+// index that this key had before. A session and its lock count as ours only after an answer that needs
 // a majority: a renewal is followed by a consistent read of the lock key, and
 // its time counts from before both. Of the up to two TTLs for which Consul keeps
 // a session that is not renewed, one is counted: no more is promised.
@@ -14,9 +14,12 @@
 //
 // Its limits: a session that is destroyed by hand, or with its node, while its
 // holder is cut off, and a cluster restored from a backup, which
-// forgets indexes, are beyond what it can see. There is no queue: whoever is
-// first after a release leads. Namespaces and partitions of Consul Enterprise
-// are passed on, and untested.
+// forgets indexes, are beyond what it can see. Namespaces and partitions of Consul
+// Enterprise are passed on, and untested.
+//
+// Those who wait stand in a queue, of which a release wakes the first alone. It is
+// a courtesy: nothing but the lock says who leads, and a first one that does not come
+// costs seconds (see queue.go).
 package consul
 
 import (
@@ -108,10 +111,7 @@ func (s *Store) Release(ctx context.Context, t lock.Ticket) error {
 		return err
 	}
 	k := keys{s.prefix + "/" + named.Election}
-	if err := s.giveBack(ctx, k, named.Session, record{}); err != nil {
-		return err
-	}
-	return lock.Persist(ctx, func(ctx context.Context) error { return s.destroy(ctx, named.Session) })
+	return s.quit(ctx, k, named.Session, true, true)
 }
 
 // do makes one request, which may be sent twice (see transport.Pool), and ends with

@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"regexp"
 	"strings"
+	"sync"
 
 	"leaderrun/lock"
 	"leaderrun/lock/transport"
@@ -133,11 +134,13 @@ func tlsHint(err error) string {
 	return err.Error()
 }
 
-var ttlRange = regexp.MustCompile(`between \[(\S+)=(\S+)\]`)
+var ttlRange = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`between \[(\S+)=(\S+)\]`)
+})
 
 // badTTL says of a session's TTL what Consul takes.
 func badTTL(text string) string {
-	if m := ttlRange.FindStringSubmatch(text); m != nil {
+	if m := ttlRange().FindStringSubmatch(text); m != nil {
 		return fmt.Sprintf("it takes a lease (--ttl) from %s (session_ttl_min in Consul's configuration) to %s: set --ttl", m[1], m[2])
 	}
 	return "--ttl: " + text

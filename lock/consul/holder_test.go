@@ -230,3 +230,19 @@ func TestElectionDeleted(t *testing.T) {
 	}
 	b.Release()
 }
+
+// The same for one in the middle of the queue, who last saw that nobody led.
+func TestElectionDeletedUnseen(t *testing.T) {
+	r := newRig(t, servers.ConsulOptions{})
+	s := r.open()
+	r.lead(r.open(), "a").Release()
+	a := r.campaign(s, "c")
+	r.lead(r.open(), "b")
+	_, err := r.admin.KV().DeleteTree("leaderrun/e/", nil)
+	r.must(err)
+	r.must(a.look(t.Context()))
+	r.must(a.acquire(t.Context()))
+	if a.key.session != a.x.id || a.settled() {
+		t.Errorf("does not settle: %+v, %+v", a.key, a.rec)
+	}
+}

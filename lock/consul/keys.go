@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"regexp"
 	"strings"
+	"sync"
 	"unicode"
 	"unicode/utf8"
 
@@ -37,6 +38,10 @@ func (k keys) record() string           { return k.base + "/record" }
 func (k keys) value(name string) string { return k.base + "/values/" + name }
 func (k keys) requests() string         { return k.base + "/requests" }
 
+// queue is above the places of those who wait; see queue.go.
+func (k keys) queue() string               { return k.base + "/queue/" }
+func (k keys) place(session string) string { return k.queue() + session }
+
 // Flags of a lock key say whose it is. `consul lock` and api.Lock do the same
 // and refuse a key that bears ours.
 const (
@@ -49,13 +54,18 @@ type lockKey struct {
 	session string // that holds it, "" for nobody
 	flags   uint64
 	index   uint64 // modify index, 0 if there is no key
+	clean   bool   // given up in a transaction that made the record clean
 }
+
+// released is the value of a lock key that was given up together with its record.
+const released = "released"
 
 func lockKeyOf(p *api.KVPair) lockKey {
 	if p == nil || p.CreateIndex == 0 {
 		return lockKey{}
 	}
-	return lockKey{session: p.Session, flags: p.Flags, index: p.ModifyIndex}
+	clean := p.Session == "" && p.Flags == lockFlags && string(p.Value) == released
+	return lockKey{session: p.Session, flags: p.Flags, index: p.ModifyIndex, clean: clean}
 }
 
 // foreign returns what people should know of a key that something else made,
@@ -120,10 +130,12 @@ func newTicket(election, session string) lock.Ticket {
 	return lock.Ticket{Data: data}
 }
 
-var sessionID = regexp.MustCompile(`^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$`)
+var sessionID = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$`)
+})
 
 func (t ticket) check() error {
-	if !sessionID.MatchString(t.Session) || t.Election == "" {
+	if !sessionID().MatchString(t.Session) || t.Election == "" {
 		return fmt.Errorf("%w: ticket: %q is no session", lock.ErrConfig, t.Session)
 	}
 	return nil

@@ -109,29 +109,40 @@ func (l *line) txn(ctx context.Context, ops ...*api.KVTxnOp) (pairs api.KVPairs,
 // a majority whether it still is one. Of a key that does not exist the result
 // has no indexes.
 func (s *Store) read(ctx context.Context, keys ...string) (api.KVPairs, error) {
+	return s.readAbove(ctx, "", keys...)
+}
+
+// readAbove reads the keys and then, unless it is empty, what is below a prefix.
+func (s *Store) readAbove(ctx context.Context, prefix string, keys ...string) (api.KVPairs, error) {
 	var pairs api.KVPairs
 	err := s.request(ctx, func(ctx context.Context, l *line) (err error) {
-		pairs, err = s.readOn(ctx, l, keys...)
+		pairs, err = s.readOn(ctx, l, prefix, keys...)
 		return err
 	})
 	return pairs, err
 }
 
-func (s *Store) readOn(ctx context.Context, l *line, keys ...string) (api.KVPairs, error) {
+func (s *Store) readOn(ctx context.Context, l *line, prefix string, keys ...string) (api.KVPairs, error) {
 	var ops []*api.KVTxnOp
 	for _, key := range keys {
 		ops = append(ops, s.op(api.KVGetOrEmpty, key))
+	}
+	if prefix != "" {
+		ops = append(ops, s.op(api.KVGetTree, prefix))
 	}
 	pairs, known, err := l.txn(ctx, ops...)
 	if err != nil {
 		return nil, err
 	}
-	if len(pairs) != len(keys) {
-		if !known {
+	for i, key := range keys {
+		switch {
+		case i < len(pairs) && pairs[i].Key == key:
+		case !known:
 			return nil, l.noConsul()
+		default:
+			// What a token may not read is left out of the answer, without a word.
+			return nil, l.denied("/v1/txn", fmt.Sprintf("no permission to read %s", strings.Join(keys, ", ")))
 		}
-		// What a token may not read is left out of the answer, without a word.
-		return nil, l.denied("/v1/txn", fmt.Sprintf("no permission to read %s", strings.Join(keys, ", ")))
 	}
 	return pairs, nil
 }

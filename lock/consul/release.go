@@ -42,7 +42,11 @@ func (s *Store) giveBack(ctx context.Context, k keys, session string, rec record
 					// waited for.
 					ops = append(ops, s.opSame(k.record(), rec.index))
 				}
-				ops = append(ops, s.opLock(api.KVUnlock, k.lock(), session))
+				unlock := s.opLock(api.KVUnlock, k.lock(), session)
+				if rec.heldBy(session) {
+					unlock.Value = []byte(released)
+				}
+				ops = append(ops, unlock)
 			}
 			if len(ops) == 0 {
 				return broken
@@ -57,4 +61,33 @@ func (s *Store) giveBack(ctx context.Context, k keys, session string, rec record
 			known = false
 		}
 	})
+}
+
+// quit ends a campaign, of which the session may hold anything or nothing. What is still
+// on its way can come until the session has ended, hence the order: a lock with its
+// record comes in one transaction.
+func (s *Store) quit(ctx context.Context, k keys, session string, tried, queued bool) error {
+	unlock := func() error {
+		if !tried {
+			return nil
+		}
+		return s.giveBack(ctx, k, session, record{})
+	}
+	if err := unlock(); err != nil && !errors.Is(err, lock.ErrConfig) {
+		return err
+	}
+	if err := lock.Persist(ctx, func(ctx context.Context) error { return s.destroy(ctx, session) }); err != nil {
+		return err
+	}
+	err := unlock()
+	if !queued {
+		return err
+	}
+	return errors.Join(err, lock.Persist(ctx, func(ctx context.Context) error {
+		_, err := s.txn(ctx, s.op(api.KVDelete, k.place(session)))
+		if forbidden(err) {
+			return nil // and so it had none
+		}
+		return err
+	}))
 }

@@ -26,6 +26,8 @@ type session struct {
 	key   string
 	gone  chan error
 
+	queued bool // a place in the queue was asked for; the campaign's alone
+
 	mu  sync.Mutex
 	own lockKey // as we locked it; zero before
 
@@ -103,7 +105,7 @@ func (x *session) confirmGone(ctx context.Context, l *line) error {
 // somebody deleted. Before we have locked it, the read proves a majority.
 func (x *session) check(ctx context.Context, l *line) error {
 	own := x.owned() // before the read: what it shows may be older than a lock that we get meanwhile
-	pairs, err := x.store.readOn(ctx, l, x.key)
+	pairs, err := x.store.readOn(ctx, l, "", x.key)
 	if err != nil {
 		return err
 	}

@@ -15,15 +15,23 @@ import (
 	"leaderrun/lock/bootclock"
 )
 
-// look reads the two keys as of now.
+// look reads the two keys as of now, and the queue if need be.
 func (a *campaign) look(ctx context.Context) error {
-	key, stored, err := a.l.store.readPlaces(ctx, a.l.keys)
+	k, prefix := a.l.keys, ""
+	if a.unsorted {
+		prefix = k.queue()
+	}
+	pairs, err := a.l.store.readAbove(ctx, prefix, k.lock(), k.record())
 	if err != nil {
 		return err
 	}
-	rec, err := a.decode(stored)
+	key := lockKeyOf(pairs[0])
+	rec, err := a.decode(pairs[1])
 	if err != nil {
 		return err
+	}
+	if a.unsorted {
+		a.arrange(pairs[2:])
 	}
 	a.stale, a.looked = false, true
 	return a.see(key, rec)
@@ -31,7 +39,8 @@ func (a *campaign) look(ctx context.Context) error {
 
 // decode puts what was seen before in the place of a record that is gone: whoever
 // deletes an election with all its keys takes the lock from its holder, for whom
-// the next one settles even so.
+// the next one settles even so. That may be a later one than was seen, which we
+// heard nothing of in the middle of the queue.
 func (a *campaign) decode(p *api.KVPair) (record, error) {
 	rec, err := decodeRecord(a.l.keys.record(), p)
 	seen := &a.l.store.records
@@ -39,6 +48,7 @@ func (a *campaign) decode(p *api.KVPair) (record, error) {
 		seen.Store(rec.key, rec.Record)
 	} else if last, ok := seen.Load(rec.key); ok && err == nil {
 		rec.Record = last.(lock.Record)
+		rec.State = lock.Held
 	}
 	return rec, err
 }
@@ -59,6 +69,8 @@ func (a *campaign) see(key lockKey, rec record) error {
 	switch {
 	case key.session == a.x.id:
 		a.lookAt = bootclock.Now().Add(settleLook)
+	case a.pred != nil:
+		a.waitTurn(key)
 	case rec.heldBy(key.session):
 		a.lookAt = bootclock.Now().Add(lock.Spread(lookAfter/2, lookAfter*3/2)) // not all at once
 		a.retry = retryFirst
@@ -82,25 +94,20 @@ func (a *campaign) lookSoon() {
 }
 
 // acquire locks the key, in a transaction with its being as we saw it: a request
-// that arrives late, after its answer was given up, must not lock anything.
+// that arrives late, after its answer was given up, must not lock anything. If there
+// is nobody to settle for, that transaction writes our record, too.
 func (a *campaign) acquire(ctx context.Context) error {
-	holder, err := json.Marshal(lock.Holder{ID: a.c.ID, Host: a.c.Host, Since: time.Now()})
-	if err != nil {
-		return err
-	}
 	s, k := a.l.store, a.l.keys
-	op := s.opLock("lock", k.lock(), a.x.id)
-	op.Value = holder
+	op := s.opLock(api.KVLock, k.lock(), a.x.id)
+	op.Value = a.holder()
+	record, won := a.opRecord()
+	ops := []*api.KVTxnOp{s.opSame(k.lock(), a.key.index), op, record}
+	if a.placed {
+		ops = append(ops, append(a.sweep(), s.op(api.KVDelete, k.place(a.x.id)))...)
+	}
 	a.tried = true
 	sent := bootclock.Now()
-	// Not api.KVGetOrEmpty: an older follower, in a cluster that is being upgraded,
-	// would not apply the transaction that the others do, and lock for somebody else
-	// once it is the leader (1.14 has it; hashicorp/consul#21519).
-	record := s.opSame(k.record(), 0)
-	if a.rec.index != 0 {
-		record = s.op(api.KVGet, k.record())
-	}
-	pairs, err := s.txn(ctx, s.opSame(k.lock(), a.key.index), record, op)
+	pairs, err := s.txn(ctx, ops...)
 	var why conflict
 	switch {
 	case errors.As(err, &why):
@@ -109,25 +116,58 @@ func (a *campaign) acquire(ctx context.Context) error {
 			a.delayed, a.retry = true, 2*lockDelay // of one of our sessions, it is over by then
 		}
 		a.lookSoon()
-		if strings.Contains(why.Error(), "invalid session") {
-			return a.noSession(ctx)
-		}
-		return nil // somebody was faster, or the lock-delay of whoever had it is not over
+		return a.noSession(ctx, why) // else somebody was faster, or the lock-delay of whoever had it is not over
 	case err != nil:
 		return fmt.Errorf("lock: %w", err)
 	}
 	got, stored := lastOf(pairs, k.lock()), lastOf(pairs, k.record())
-	if got == nil || got.Session != a.x.id || a.rec.index != 0 && stored == nil {
+	if got == nil || got.Session != a.x.id || stored == nil && record.Verb != api.KVCheckNotExists {
 		return fmt.Errorf("lock: %w: consul answered half a transaction", lock.ErrUnavailable)
 	}
-	rec, err := a.decode(stored)
-	if err != nil {
-		return err
-	}
 	a.gotLock(lockKeyOf(got), sent)
-	a.rec = rec
+	if won != nil {
+		won.index = stored.ModifyIndex
+		a.rec = *won
+		return nil
+	}
 	a.lookAt = bootclock.Now().Add(settleLook)
-	return nil
+	a.rec, err = a.decode(stored)
+	return err
+}
+
+// opRecord is what the locking transaction does with the record: it writes ours, which
+// is returned, if there is nobody to settle for.
+func (a *campaign) opRecord() (*api.KVTxnOp, *record) {
+	s, name := a.l.store, a.l.keys.record()
+	switch {
+	case a.key.index != 0 && !a.rec.heldByOther(a.x.id):
+		// What will be the key's index is not known yet. The next tenure's token counts
+		// from one that is not less.
+		won := &record{Record: a.newRecord(lock.Token(a.key.index + 1)), key: name}
+		return s.opCAS(name, a.rec.index, won.Encode()), won
+	case a.rec.index != 0:
+		// Not api.KVGetOrEmpty: an older follower, in a cluster that is being upgraded,
+		// would not apply the transaction that the others do, and lock for somebody else
+		// once it is the leader (1.14 has it; hashicorp/consul#21519).
+		return s.op(api.KVGet, name), nil
+	}
+	return s.opSame(name, 0), nil
+}
+
+func (a *campaign) newRecord(token lock.Token) lock.Record {
+	return lock.Record{
+		Token: token, State: lock.Held, TTL: a.ttl, Owner: a.x.id,
+		Holder: lock.Holder{ID: a.c.ID, Host: a.c.Host, Token: token, Since: time.Now()},
+	}
+}
+
+// holder is what people find in a key that is locked.
+func (a *campaign) holder() []byte {
+	value, err := json.Marshal(lock.Holder{ID: a.c.ID, Host: a.c.Host, Since: time.Now()})
+	if err != nil {
+		panic(err) // two strings and now
+	}
+	return value
 }
 
 // lastOf is what a transaction's latest operation on the key left.
@@ -140,8 +180,11 @@ func lastOf(pairs api.KVPairs, key string) *api.KVPair {
 	return nil
 }
 
-// noSession ends the campaign if that is true. The keeper would learn it later.
-func (a *campaign) noSession(ctx context.Context) error {
+// noSession ends the campaign if that is why and true. The keeper would learn it later.
+func (a *campaign) noSession(ctx context.Context, why conflict) error {
+	if !strings.Contains(why.Error(), "invalid session") {
+		return nil
+	}
 	err := a.l.store.request(ctx, a.x.confirmLives)
 	if errors.Is(err, lock.ErrLost) {
 		a.keeper.Lose(err)
@@ -154,10 +197,7 @@ func (a *campaign) gotLock(key lockKey, at bootclock.Instant) {
 	a.key = key
 	a.x.locked(key)
 	a.settle = settling{from: at}
-	a.held = lock.Record{
-		Token: lock.Token(key.index), State: lock.Held, TTL: a.ttl, Owner: a.x.id,
-		Holder: lock.Holder{ID: a.c.ID, Host: a.c.Host, Token: lock.Token(key.index)},
-	}
+	a.held = a.newRecord(lock.Token(key.index))
 }
 
 // win writes our record if we hold the lock and the record is still the one for
@@ -167,10 +207,10 @@ func (a *campaign) gotLock(key lockKey, at bootclock.Instant) {
 func (a *campaign) win(ctx context.Context) (record, error) {
 	s, k := a.l.store, a.l.keys
 	if a.rec.index != 0 && a.rec.heldBy(a.x.id) {
-		return a.rec, nil // by an attempt whose answer was lost
+		return a.rec, nil // by the transaction that locked, or an attempt whose answer was lost
 	}
 	a.held.Holder.Since = time.Now()
-	pairs, err := s.txn(ctx, s.opLock("check-session", k.lock(), a.x.id), s.opCAS(k.record(), a.rec.index, a.held.Encode()))
+	pairs, err := s.txn(ctx, s.opLock(api.KVCheckSession, k.lock(), a.x.id), s.opCAS(k.record(), a.rec.index, a.held.Encode()))
 	var why conflict
 	switch {
 	case errors.As(err, &why):
