@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/go-zookeeper/zk"
 
@@ -66,9 +67,11 @@ func newOwner() string {
 	return hex.EncodeToString(b[:])
 }
 
-var ownerForm = regexp.MustCompile(`^[0-9a-f]{16}$`)
+var ownerForm = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`^[0-9a-f]{16}$`)
+})
 
-func isOwner(s string) bool { return ownerForm.MatchString(s) }
+func isOwner(s string) bool { return ownerForm().MatchString(s) }
 
 // nodeName is what ZooKeeper puts the number after. The part before the number is
 // that of the best-known lock recipes (Curator, go-zookeeper), which then take our
@@ -85,11 +88,13 @@ type place struct {
 	ordered bool
 }
 
-var placeForm = regexp.MustCompile(`^(.*)lock-(-[0-9]{9,10}|[0-9]{10})$`)
+var placeForm = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`^(.*)lock-(-[0-9]{9,10}|[0-9]{10})$`)
+})
 
 func parsePlace(dir, name string) place {
 	p := place{path: dir + "/" + name}
-	m := placeForm.FindStringSubmatch(name)
+	m := placeForm().FindStringSubmatch(name)
 	if m == nil {
 		return p
 	}

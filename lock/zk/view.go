@@ -55,6 +55,9 @@ func (a *campaign) look(ctx context.Context) error {
 		if err == nil && pred == nil {
 			pred, err = a.stranger(ctx, c, beside)
 		}
+		if err == nil && pred == nil && rec.heldByOther(a.x.owner) && !a.v.watchesRecord {
+			rec, err = a.watchRecord(ctx, c)
+		}
 		if err != nil {
 			return err
 		}
@@ -85,21 +88,23 @@ func together(all ...func() error) error {
 }
 
 func (a *campaign) readRecord(ctx context.Context, c *conn) (record, error) {
-	path := a.l.keys.record()
-	if a.v.watchesRecord {
-		n, err := c.get(ctx, path)
-		if err != nil {
-			return record{}, err
-		}
-		return decodeRecord(path, n)
+	n, err := c.get(ctx, a.l.keys.record())
+	if err != nil {
+		return record{}, err
 	}
-	n, w, err := c.watch(ctx, path)
+	return decodeRecord(a.l.keys.record(), n)
+}
+
+// watchRecord reads it again and is told of its change: only by who waits for it to
+// be clean, for a watch that is set by all who stand by brings them all at once.
+func (a *campaign) watchRecord(ctx context.Context, c *conn) (record, error) {
+	n, w, err := c.watch(ctx, a.l.keys.record())
 	if err != nil {
 		return record{}, err
 	}
 	a.v.watchesRecord = true
 	a.follow(w, "")
-	return decodeRecord(path, n)
+	return decodeRecord(a.l.keys.record(), n)
 }
 
 // recall puts what was seen before in the place of a record that is gone: whoever
