@@ -157,7 +157,7 @@ func (r *rig) deliver(txn string) {
 	r.must(err)
 	resp, err := http.DefaultClient.Do(req)
 	r.must(err)
-	defer resp.Body.Close() //nolint:errcheck // a test
+	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
 		r.Errorf("late transaction: %s", resp.Status)
 	}

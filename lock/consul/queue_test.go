@@ -1,7 +1,6 @@
 package consul
 
 import (
-	"errors"
 	"fmt"
 	"slices"
 	"testing"
@@ -47,44 +46,6 @@ func TestQueue(t *testing.T) {
 	t.Run("ticket", func(t *testing.T) { r.on(t).testTicketOfAPlace() })
 	t.Run("clean", func(t *testing.T) { r.on(t).testCleanOnlyAsSeen() })
 	t.Run("late and lost", func(t *testing.T) { r.on(t).testLateAndLost() })
-}
-
-// handDown lets one after the other lead. Whose session was ended gives up.
-func (r *rig) handDown(what string, holder *run, waiting []*run) {
-	r.Helper()
-	done := whoever(r.T, waiting)
-	for range waiting {
-		began := bootclock.Now()
-		if holder != nil {
-			holder.Release()
-		}
-		holder = within(r.T, what+": the next", prompt, done)
-		if errors.Is(holder.Err, lock.ErrUnavailable) {
-			holder = nil
-			continue
-		}
-		holder.Wins(prompt)
-		r.Logf("%s: %s leads after %v", what, holder.ID, bootclock.Now().Sub(began))
-	}
-	if holder != nil {
-		holder.Release()
-	}
-}
-
-// whoever tells of each whose campaign has ended.
-func whoever(t *testing.T, waiting []*run) <-chan *run {
-	t.Helper()
-	done := make(chan *run)
-	for _, a := range waiting {
-		go func() {
-			<-a.Done
-			select {
-			case done <- a:
-			case <-t.Context().Done():
-			}
-		}()
-	}
-	return done
 }
 
 // Candidates lead in the order in which they came.

@@ -2,8 +2,11 @@ package consul
 
 import (
 	"encoding/json"
+	"errors"
+	"testing"
 
 	"leaderrun/lock"
+	"leaderrun/lock/bootclock"
 	"leaderrun/lock/contract"
 )
 
@@ -43,4 +46,42 @@ func (a *run) session() string {
 		a.Fatal(err)
 	}
 	return t.Session
+}
+
+// handDown lets one after the other lead. Whose session was ended gives up.
+func (r *rig) handDown(what string, holder *run, waiting []*run) {
+	r.Helper()
+	done := whoever(r.T, waiting)
+	for range waiting {
+		began := bootclock.Now()
+		if holder != nil {
+			holder.Release()
+		}
+		holder = within(r.T, what+": the next", prompt, done)
+		if errors.Is(holder.Err, lock.ErrUnavailable) {
+			holder = nil
+			continue
+		}
+		holder.Wins(prompt)
+		r.Logf("%s: %s leads after %v", what, holder.ID, bootclock.Now().Sub(began))
+	}
+	if holder != nil {
+		holder.Release()
+	}
+}
+
+// whoever tells of each whose campaign has ended.
+func whoever(t *testing.T, waiting []*run) <-chan *run {
+	t.Helper()
+	done := make(chan *run)
+	for _, a := range waiting {
+		go func() {
+			<-a.Done
+			select {
+			case done <- a:
+			case <-t.Context().Done():
+			}
+		}()
+	}
+	return done
 }
