@@ -87,6 +87,9 @@ type Candidate struct {
 	GraceYields bool
 	Try         bool // return ErrHeld rather than wait for another holder
 
+	// Expect is called at most once, and only where a store has to be asked for a
+	// lease first: Enqueue is to be expected. Nil is allowed.
+	Expect func()
 	// Enqueue is called once, when the lease exists and before the candidate
 	// can hold the lock. What the ticket names can be given back from then
 	// on. An error ends the campaign.

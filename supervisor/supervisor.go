@@ -28,7 +28,7 @@ import (
 // Config is what to run and how.
 type Config struct {
 	Locker    lock.Locker
-	Candidate lock.Candidate // Enqueue and Notify are set here; Try is one attempt
+	Candidate lock.Candidate // its functions are set here; Try is one attempt
 
 	Path string   // of the command's executable
 	Argv []string // with the command's name
@@ -78,6 +78,7 @@ type run struct {
 	Config
 	signals   chan os.Signal
 	guard     *guard.Guard                // of the current campaign or tenure
+	ready     chan ready                  // the guard of the next campaign; nil for none
 	queued    atomic.Bool                 // this campaign has reached the store
 	jobs      chan syscall.Signal         // job control stopped the child
 	pause     *backoff.ExponentialBackOff // between campaigns in which no child was started
@@ -89,6 +90,7 @@ func Run(c Config) Outcome {
 	r := &run{Config: c, signals: make(chan os.Signal, 64), jobs: make(chan syscall.Signal, 1), pause: newPause()}
 	defer catchSignals(r.signals)()
 	r.Candidate.Notify = r.notice
+	r.Candidate.Expect = r.expect
 	r.Candidate.Enqueue = r.enqueue
 	r.Candidate.Cgroup = func() string { return r.guard.Cgroup() }
 	r.Candidate.Orphans = func(ctx context.Context, rec lock.Record) error {
@@ -123,7 +125,38 @@ func (r *run) notice(n lock.Notice) {
 	}
 }
 
-// enqueue starts the guard before the candidate enters the queue: it gives the
+// ready is what came of starting a guard.
+type ready struct {
+	guard *guard.Guard
+	err   error
+}
+
+// expect starts the guard while the store is asked for a lease. It is kept for the
+// next campaign if that takes longer.
+func (r *run) expect() {
+	if r.ready != nil {
+		return
+	}
+	c := make(chan ready, 1)
+	go func() {
+		g, err := r.startGuard(nil)
+		c <- ready{g, err}
+	}()
+	r.ready = c
+}
+
+// dismissReady ends the guard that nothing is to be expected for any more.
+func (r *run) dismissReady() {
+	if r.ready == nil {
+		return
+	}
+	if next := <-r.ready; next.err == nil {
+		next.guard.Dismiss()
+	}
+	r.ready = nil
+}
+
+// enqueue has a guard before the candidate enters the queue: it gives the
 // ticket back should this process die there, and is ready to start the command
 // the moment the election is won.
 func (r *run) enqueue(t lock.Ticket) error {
@@ -131,14 +164,26 @@ func (r *run) enqueue(t lock.Ticket) error {
 	if err != nil {
 		return err
 	}
-	r.guard, err = guard.Start(guard.Spec{
-		Path: r.Path, Argv: r.Argv, Ticket: ticket, Held: t.File,
+	if r.ready != nil {
+		next := <-r.ready
+		r.guard, r.ready, err = next.guard, nil, next.err
+	} else {
+		r.guard, err = r.startGuard(t.File)
+	}
+	if err != nil {
+		return err
+	}
+	return r.guard.Prepare(ticket)
+}
+
+func (r *run) startGuard(held *os.File) (*guard.Guard, error) {
+	return guard.Start(guard.Spec{
+		Path: r.Path, Argv: r.Argv, Held: held,
 		Stopped: func(sig syscall.Signal) { offer(r.jobs, sig) },
 		Unkillable: func(pid int, err error) {
 			r.Listen(Event{Kind: Unkillable, PID: pid, Err: err})
 		},
 	})
-	return err
 }
 
 func offer[T any](c chan T, v T) {
@@ -208,6 +253,7 @@ func (r *run) campaign(wait time.Duration) (lock.Lease, Outcome) {
 
 // acquire tries until it has a lease, trying makes no sense, or ctx is done.
 func (r *run) acquire(ctx context.Context, wait time.Duration) (lock.Lease, error) {
+	defer r.dismissReady()
 	select {
 	case <-ctx.Done():
 		return nil, context.Cause(ctx)

@@ -30,6 +30,9 @@ func (l *locker) Acquire(ctx context.Context, c lock.Candidate) (lock.Lease, err
 			return nil, err
 		}
 	}
+	if c.Expect != nil {
+		c.Expect()
+	}
 	x, g, err := l.store.create(ctx, l.keys, c, l.election)
 	if err != nil {
 		return nil, err

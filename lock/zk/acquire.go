@@ -32,6 +32,9 @@ func (l *locker) Acquire(ctx context.Context, c lock.Candidate) (lock.Lease, err
 			return nil, err
 		}
 	}
+	if c.Expect != nil {
+		c.Expect()
+	}
 	x, g, err := l.store.grant(ctx, l.keys, c.TTL)
 	if err != nil {
 		return nil, err

@@ -52,6 +52,8 @@ func reapChildren(found []process) {
 // Dismiss ends a guard that has nothing to guard: its tree is dead or was
 // never started, and its ticket is given back.
 func (g *Guard) Dismiss() {
+	g.beside.Wait()
+	g.sentinel.kill() // the two die at once
 	g.end()
 	g.clear()
 }
@@ -89,7 +91,8 @@ func (g *Guard) wait() {
 func (g *Guard) clear() {
 	g.cleared.Do(func() {
 		g.beside.Wait()
-		g.sentinel.end()
+		g.sentinel.kill()
+		g.sentinel.wait()
 		reapDead()
 		g.cgroup.remove()
 	})

@@ -30,7 +30,9 @@ type sentinel struct{}
 
 func startSentinel(int, *cgroup) *sentinel { return nil }
 
-func (*sentinel) end() {}
+func (*sentinel) kill() {}
+
+func (*sentinel) wait() {}
 
 // Watch is what a sentinel does.
 func Watch(string) int { return 70 }

@@ -112,7 +112,10 @@ func TestAbandonedGuardGivesTheTicketBack(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = held.Close() }()
-	g, err := Start(Spec{Path: "/bin/true", Argv: []string{"true"}, Ticket: []byte(mark), Held: held})
+	g, err := Start(Spec{Path: "/bin/true", Argv: []string{"true"}, Held: held})
+	if err == nil {
+		err = g.Prepare([]byte(mark))
+	}
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -195,7 +198,10 @@ func TestGuardStoppedWhileItKills(t *testing.T) {
 // superviseMain is a supervisor to be killed: it runs a tree and never ends it.
 func superviseMain(script, ticket string) int {
 	argv := []string{"/bin/sh", "-c", script}
-	g, err := Start(Spec{Path: argv[0], Argv: argv, Ticket: []byte(ticket)})
+	g, err := Start(Spec{Path: argv[0], Argv: argv})
+	if err == nil {
+		err = g.Prepare([]byte(ticket))
+	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1

@@ -73,8 +73,7 @@ type Tenure interface {
 type Spec struct {
 	Path   string   // of the executable
 	Argv   []string // with the command's name
-	Ticket []byte   // what the release command reads to give the lock back
-	Held   *os.File // the lock's descriptor, to be kept open by the guard, or nil
+	Held *os.File // the lock's descriptor, to be kept open by the guard, or nil
 
 	// Told from the goroutine that called Run; they must not block.
 	Stopped    func(syscall.Signal)     // job control stopped the child
@@ -127,19 +126,24 @@ type Guard struct {
 	cleared  sync.Once // what stood beside it
 }
 
-// Start starts a guard that holds the ticket from then on: if this process
-// dies, the guard gives it back.
+// Start starts a guard, which has nothing to do yet.
 func Start(s Spec) (*Guard, error) {
 	g, err := launch(s)
 	if err != nil {
 		return nil, fmt.Errorf("start guard: %w", err)
 	}
-	prepare := order{Do: doPrepare, Spec: &wireSpec{Path: []byte(s.Path), Ticket: s.Ticket, Group: syscall.Getpgrp()}}
-	if err := send(g.control, prepare); err != nil {
-		g.Dismiss()
-		return nil, fmt.Errorf("start guard: %w", err)
-	}
 	return g, nil
+}
+
+// Prepare has the guard hold the ticket, which is what the release command reads to
+// give the lock back, from now on: if this process dies, the guard gives it back. It
+// is called once, before Run.
+func (g *Guard) Prepare(ticket []byte) error {
+	spec := &wireSpec{Path: []byte(g.spec.Path), Ticket: ticket, Group: syscall.Getpgrp()}
+	if err := send(g.control, order{Do: doPrepare, Spec: spec}); err != nil {
+		return fmt.Errorf("prepare guard: %w", err)
+	}
+	return nil
 }
 
 // Cgroup names the tree's to EndOrphans; "" is none.

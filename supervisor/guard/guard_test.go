@@ -88,11 +88,14 @@ func tree(t *testing.T) (argv []string, pids func() []int) {
 
 func start(t *testing.T, argv []string) *Guard {
 	t.Helper()
-	g, err := Start(Spec{Path: argv[0], Argv: argv, Ticket: []byte(filepath.Join(t.TempDir(), "given-back"))})
+	g, err := Start(Spec{Path: argv[0], Argv: argv})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(g.Dismiss)
+	if err := g.Prepare([]byte(filepath.Join(t.TempDir(), "given-back"))); err != nil {
+		t.Fatal(err)
+	}
 	return g
 }
 

@@ -44,13 +44,19 @@ func startSentinel(guard int, group *cgroup) *sentinel {
 	return s
 }
 
-// end ends a sentinel that has nothing left to watch. Who reaps strangers reaps
+// kill ends a sentinel that has nothing left to watch. Who reaps strangers reaps
 // it, too: the pidfd names it for good.
-func (s *sentinel) end() {
+func (s *sentinel) kill() {
+	if s != nil {
+		_ = unix.PidfdSendSignal(s.pidfd, unix.SIGKILL, nil, 0)
+	}
+}
+
+// wait returns when it is dead; nothing may be asked of it after.
+func (s *sentinel) wait() {
 	if s == nil {
 		return
 	}
-	_ = unix.PidfdSendSignal(s.pidfd, unix.SIGKILL, nil, 0)
 	waitForDeath(s.pidfd, time.Second)
 	_ = unix.Close(s.pidfd)
 }
