@@ -245,8 +245,7 @@ func (k *Keeper) extend(r renewal, ok bool) {
 	}
 }
 
-// jitter returns the interval or up to a tenth less, so that many candidates
-// on one host do not renew in bursts.
+// jitter returns the interval or up to a tenth less: those who renew together drift apart.
 func (k *Keeper) jitter() time.Duration {
 	return Spread(k.timing.Interval*9/10, k.timing.Interval)
 }

@@ -80,9 +80,6 @@ func (a *campaign) wait(ctx context.Context) (*lease, error) {
 
 // step makes the requests that are due.
 func (a *campaign) step(ctx context.Context) (*lease, error) {
-	if _, err := a.x.pool.Await(ctx); err != nil {
-		return nil, err
-	}
 	if a.v.stale || bootclock.Now() >= a.lookAt {
 		if err := a.look(ctx); err != nil {
 			return nil, err

@@ -83,7 +83,7 @@ func (e *lease) follow() {
 	for ctx.Err() == nil {
 		var n *node
 		var changed watched
-		err := e.x.doLater(ctx, func(ctx context.Context, c *conn) (err error) {
+		err := e.x.do(ctx, func(ctx context.Context, c *conn) (err error) {
 			n, changed, err = c.watch(ctx, e.l.keys.requests())
 			return err
 		})

@@ -98,7 +98,7 @@ func (x *session) guard() {
 	pause, patience := lock.NewPause(), hearing
 	for x.ctx.Err() == nil {
 		var gone watched
-		err := x.doLater(x.ctx, func(ctx context.Context, c *conn) error {
+		err := x.do(x.ctx, func(ctx context.Context, c *conn) error {
 			ctx, cancel := context.WithTimeout(ctx, patience)
 			defer cancel()
 			n, w, err := c.watchGone(ctx, x.own.Load().path)

@@ -102,14 +102,6 @@ func (x *session) do(ctx context.Context, f func(context.Context, *conn) error) 
 	return x.store.do(ctx, x.pool, f)
 }
 
-// doLater is do for what can wait until there is a connection.
-func (x *session) doLater(ctx context.Context, f func(context.Context, *conn) error) error {
-	if _, err := x.pool.Await(ctx); err != nil {
-		return err
-	}
-	return x.do(ctx, f)
-}
-
 // Renew implements lock.Session: a write on the own node. Before that stands,
 // it is a transaction that changes nothing.
 func (x *session) Renew(ctx context.Context) (time.Duration, error) {

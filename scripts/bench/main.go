@@ -26,6 +26,9 @@
 // its files are in one temporary directory that it removes, on SIGINT and SIGTERM
 // too.
 //
+// A fleet of leaders and standbys (-many) shares the processors with its store and this
+// program: take as many as leave some of them idle, or it measures only that.
+//
 //	go run ./scripts/bench [-n ROUNDS] [-minute D] [-many N] [-only LIST] [-o FILE] [-bin LEADERRUN]
 package main
 
@@ -52,7 +55,7 @@ func main() {
 	only := flag.String("only", "", "measure only what contains one of these, separated by commas: "+
 		"takeover, etcd, cold/flock; see -list")
 	minute := flag.Duration("minute", time.Minute, "how long memory, processor time and requests are watched")
-	many := flag.Int("many", 300, "leaders, and as many standbys, that run at once on this host")
+	many := flag.Int("many", 50, "leaders, and as many standbys, that run at once on this host")
 	list := flag.Bool("list", false, "print what there is to measure, as MEASUREMENT/CONTENDER")
 	out := flag.String("o", "", "where the JSON goes (default .cache/bench.json of the checkout)")
 	bin := flag.String("bin", "", "the leaderrun to measure (default: a release build of the checkout)")
