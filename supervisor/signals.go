@@ -17,14 +17,14 @@ import (
 
 // catchSignals takes every signal that can be passed on, but for those that
 // were ignored when leaderrun started: they stay ignored, here and in the
-// child.
-func catchSignals(signals chan<- os.Signal) (stop func()) {
+// child. It never stops: what comes when all is over must not change how leaderrun
+// ends, and to let go of sixty signals takes milliseconds.
+func catchSignals(signals chan<- os.Signal) {
 	for _, sig := range forwarded() {
 		if !guard.Ignored(sig) {
 			signal.Notify(signals, sig)
 		}
 	}
-	return func() { signal.Stop(signals) }
 }
 
 // forwarded lists the signals that are passed on. Left out: what cannot be

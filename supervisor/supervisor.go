@@ -88,7 +88,7 @@ type run struct {
 // Run campaigns and runs the command until one of the ends.
 func Run(c Config) Outcome {
 	r := &run{Config: c, signals: make(chan os.Signal, 64), jobs: make(chan syscall.Signal, 1), pause: newPause()}
-	defer catchSignals(r.signals)()
+	catchSignals(r.signals)
 	r.Candidate.Notify = r.notice
 	r.Candidate.Expect = r.expect
 	r.Candidate.Enqueue = r.enqueue
