@@ -52,8 +52,9 @@ func reapChildren(found []process) {
 // Dismiss ends a guard that has nothing to guard: its tree is dead or was
 // never started, and its ticket is given back.
 func (g *Guard) Dismiss() {
-	g.beside.Wait()
-	g.sentinel.kill() // the two die at once
+	g.kill() // the two die at once
+	<-g.beside
+	g.sentinel.kill()
 	g.end()
 	g.clear()
 }
@@ -69,11 +70,14 @@ func (g *Guard) Abandon() {
 
 // end kills the guard; once it was reaped, its pid may be another's.
 func (g *Guard) end() {
-	if g.reaped.Load() {
-		return
-	}
-	_ = syscall.Kill(g.pid, syscall.SIGKILL)
+	g.kill()
 	g.wait()
+}
+
+func (g *Guard) kill() {
+	if !g.reaped.Load() {
+		_ = syscall.Kill(g.pid, syscall.SIGKILL)
+	}
 }
 
 func (g *Guard) wait() {
@@ -90,7 +94,7 @@ func (g *Guard) wait() {
 // clear takes away what was there for the tree, which is dead.
 func (g *Guard) clear() {
 	g.cleared.Do(func() {
-		g.beside.Wait()
+		<-g.beside
 		g.sentinel.kill()
 		g.sentinel.wait()
 		reapDead()

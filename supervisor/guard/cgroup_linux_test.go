@@ -319,7 +319,7 @@ func TestNoZombieSentinel(t *testing.T) {
 func TestSentinelNeedsNoDevNull(t *testing.T) {
 	needCgroup(t)
 	g := start(t, []string{"/bin/true"})
-	g.beside.Wait()
+	<-g.beside
 	children, err := below(os.Getpid())
 	if err != nil || len(children) != 2 {
 		t.Fatalf("%v, %v; want guard and sentinel", children, err)

@@ -105,6 +105,37 @@ func TestStrangersAreSpared(t *testing.T) {
 	<-otherDone
 }
 
+// A guard that is frozen before it was ready holds nobody up, and starts nothing.
+func TestFrozenBeforeReady(t *testing.T) {
+	for _, end := range []string{"lost", "told to stop"} {
+		t.Run(end, func(t *testing.T) {
+			mark := filepath.Join(t.TempDir(), "started")
+			g := start(t, []string{"/bin/sh", "-c", "touch " + mark})
+			if err := syscall.Kill(g.pid, syscall.SIGSTOP); err != nil {
+				t.Fatal(err)
+			}
+			tenure := lasting(time.Minute)
+			ctx, cancel := context.WithCancel(t.Context())
+			done := background(ctx, g, tenure)
+			if end == "lost" {
+				close(tenure.lost)
+			} else {
+				cancel()
+			}
+			select {
+			case <-done:
+			case <-time.After(10 * time.Second):
+				t.Fatal("still waits for the guard")
+			}
+			cancel()
+			g.Dismiss()
+			if _, err := os.Stat(mark); err == nil {
+				t.Error("the command was started")
+			}
+		})
+	}
+}
+
 func TestAbandonedGuardGivesTheTicketBack(t *testing.T) {
 	mark := filepath.Join(t.TempDir(), "given-back")
 	held, err := os.Create(filepath.Join(t.TempDir(), "lock"))

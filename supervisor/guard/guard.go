@@ -71,8 +71,8 @@ type Tenure interface {
 
 // A Spec is what a guard is started with.
 type Spec struct {
-	Path   string   // of the executable
-	Argv   []string // with the command's name
+	Path string   // of the executable
+	Argv []string // with the command's name
 	Held *os.File // the lock's descriptor, to be kept open by the guard, or nil
 
 	// Told from the goroutine that called Run; they must not block.
@@ -116,7 +116,8 @@ type Guard struct {
 	control  *os.File // orders to it
 	reports  chan report
 	cgroup   *cgroup
-	beside   sync.WaitGroup // starts the sentinel, which takes a process's time
+	ready    chan struct{} // closed when it is, or dead
+	beside   chan struct{} // closed when the sentinel is there, if there can be one
 	sentinel *sentinel
 	mark     string // of the tenure, see MarkVariable
 	child    int    // pid, and process group unless that is shared
@@ -173,11 +174,16 @@ func (g *Guard) Run(ctx context.Context, env []string, t Tenure, started func(pi
 		overdue = time.After(reportWithin)
 	}
 	select {
+	case <-g.beside: // or the guard is frozen before it was ready
+	case <-lost:
+	case <-done:
+		return g.bury()
+	}
+	select {
 	case <-lost: // between the election and now
 		return Result{Cause: NotStarted, Errno: syscall.ETIME}
 	default:
 	}
-	g.beside.Wait()
 	if err := send(g.control, order{Do: doStart, Deadline: t.ValidUntil(), Env: env}); err != nil {
 		return g.bury()
 	}

@@ -59,12 +59,7 @@ func launch(s Spec) (*Guard, error) {
 			family.guards[pid] = true
 			g := newGuard(s, pid, controlW, reportsR)
 			g.cgroup = group
-			g.beside.Go(func() {
-				g.sentinel = startSentinel(pidfd, group)
-				if pidfd >= 0 {
-					_ = syscall.Close(pidfd)
-				}
-			})
+			go g.startBeside(pidfd)
 			return g, nil
 		}
 	}
@@ -74,13 +69,36 @@ func launch(s Spec) (*Guard, error) {
 	return nil, err
 }
 
+// startBeside starts the sentinel, once the guard is ready: a process that starts is
+// slowed down by another one.
+func (g *Guard) startBeside(pidfd int) {
+	defer close(g.beside)
+	<-g.ready
+	if !g.reaped.Load() {
+		g.sentinel = startSentinel(pidfd, g.cgroup)
+	}
+	if pidfd >= 0 {
+		_ = syscall.Close(pidfd)
+	}
+}
+
 func newGuard(s Spec, pid int, control, reports *os.File) *Guard {
-	g := &Guard{spec: s, pid: pid, control: control, reports: make(chan report, 16)}
+	g := &Guard{
+		spec: s, pid: pid, control: control, reports: make(chan report, 16),
+		ready: make(chan struct{}), beside: make(chan struct{}),
+	}
 	if p, err := readProcess(pid); err == nil {
 		g.start = p.start
 	}
 	go func() {
-		_ = receive(reports, func(r report) { g.reports <- r })
+		ready := sync.OnceFunc(func() { close(g.ready) })
+		_ = receive(reports, func(r report) {
+			ready() // whatever it says
+			if r.Is != isReady {
+				g.reports <- r
+			}
+		})
+		ready()
 		close(g.reports)
 		_ = reports.Close()
 	}()

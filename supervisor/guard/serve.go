@@ -85,6 +85,7 @@ func Serve(control, reports, held int, cgroup string, argv []string) int {
 		return 70
 	}
 	nameProcess("leaderrun-guard")
+	_ = send(s.reports, report{Is: isReady})
 	go func() {
 		_ = receive(adopt(control, "control"), func(o order) { s.orders <- o })
 		close(s.gone)

@@ -57,6 +57,7 @@ type report struct {
 
 // What a guard reports.
 const (
+	isReady      = "ready" // to obey
 	isStarted    = "started"
 	isStopped    = "stopped"    // job control stopped the child
 	isDead       = "dead"       // nothing of the tree is left
@@ -119,7 +120,7 @@ func (r report) known() bool {
 	switch r.Is {
 	case isStarted:
 		return r.PID > 0
-	case isStopped, isDead, isUnkillable:
+	case isReady, isStopped, isDead, isUnkillable:
 		return true
 	}
 	return false
