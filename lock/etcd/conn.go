@@ -3,12 +3,15 @@ package etcd
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"net/http"
+	"os"
 	"strings"
 
 	"connectrpc.com/connect"
 
+	"leaderrun/lock"
 	pb "leaderrun/lock/etcd/etcdpb"
 	"leaderrun/lock/transport"
 )
@@ -25,6 +28,7 @@ type conn struct {
 	http     *http.ClientConn
 
 	kv        *connect.Client[pb.TxnRequest, pb.TxnResponse]
+	read      *connect.Client[pb.RangeRequest, pb.RangeResponse]
 	grant     *connect.Client[pb.LeaseGrantRequest, pb.LeaseGrantResponse]
 	revoke    *connect.Client[pb.LeaseRevokeRequest, pb.LeaseRevokeResponse]
 	keepAlive *connect.Client[pb.LeaseKeepAliveRequest, pb.LeaseKeepAliveResponse]
@@ -51,6 +55,7 @@ func newConn(ctx context.Context, endpoint string, d dialer, l *transport.Link, 
 		return nil, err
 	}
 	c.kv = client[pb.TxnRequest, pb.TxnResponse](c, "KV/Txn")
+	c.read = client[pb.RangeRequest, pb.RangeResponse](c, "KV/Range")
 	c.grant = client[pb.LeaseGrantRequest, pb.LeaseGrantResponse](c, "Lease/LeaseGrant")
 	c.revoke = client[pb.LeaseRevokeRequest, pb.LeaseRevokeResponse](c, "Lease/LeaseRevoke")
 	c.keepAlive = client[pb.LeaseKeepAliveRequest, pb.LeaseKeepAliveResponse](c, "Lease/LeaseKeepAlive")
@@ -72,7 +77,11 @@ func newHTTP2(ctx context.Context, l *transport.Link) (*http.ClientConn, error) 
 		DisableCompression: true,
 	}
 	t.Protocols.SetUnencryptedHTTP2(true)
-	return t.NewClientConn(ctx, "http", "given:2379")
+	c, err := t.NewClientConn(ctx, "http", "given:2379")
+	if err != nil && strings.Contains(os.Getenv("GODEBUG"), "http2client=0") {
+		err = fmt.Errorf("%w: GODEBUG=http2client=0 turns off HTTP/2, which etcd speaks: unset it", lock.ErrConfig)
+	}
+	return c, err
 }
 
 func client[Req, Res any](c *conn, procedure string) *connect.Client[Req, Res] {
@@ -90,6 +99,13 @@ func authority(endpoint string) string {
 		return "localhost"
 	}
 	return endpoint
+}
+
+// endWith ends a stream with ctx, at which HTTP/2 does not look before all of the
+// request is sent; it may stay open as long as its answers are waited for: etcd's
+// grpc-proxy takes its end for the client's.
+func endWith[Req, Res any](ctx context.Context, stream *connect.BidiStreamForClient[Req, Res]) {
+	context.AfterFunc(ctx, func() { _ = stream.CloseRequest() })
 }
 
 // call makes one request with one answer.
@@ -119,7 +135,7 @@ func (c *conn) txn(ctx context.Context, cmp []*pb.Compare, then, other []*pb.Req
 func (c *conn) login(ctx context.Context, password string) error {
 	if c.user != "" {
 		auth := client[pb.AuthenticateRequest, pb.AuthenticateResponse](c, "Auth/Authenticate")
-		resp, err := call(ctx, auth, &pb.AuthenticateRequest{Name: c.user, Password: password})
+		resp, err := call(ctx, auth, &pb.AuthenticateRequest{Name: c.user, Password: []byte(password)})
 		switch {
 		case err == nil:
 			c.token, c.loggedIn = resp.Token, true

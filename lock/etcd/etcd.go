@@ -129,11 +129,15 @@ func (s *Store) txn(ctx context.Context, cmp []*pb.Compare, then, other []*pb.Re
 
 // read returns a key as of now, nil if there is none, and the revision of now.
 func (s *Store) read(ctx context.Context, key string) (*pb.KeyValue, int64, error) {
-	resp, err := s.txn(ctx, nil, []*pb.RequestOp{get(key)}, nil)
+	var resp *pb.RangeResponse
+	err := s.request(ctx, func(ctx context.Context, c *conn) (err error) {
+		resp, err = call(ctx, c.read, &pb.RangeRequest{Key: []byte(key)})
+		return err
+	})
 	if err != nil {
 		return nil, 0, err
 	}
-	return only(rangeOf(resp, 0)), resp.Header.Revision, nil
+	return only(resp.Kvs), resp.Header.Revision, nil
 }
 
 func only(kvs []*pb.KeyValue) *pb.KeyValue {

@@ -2,8 +2,7 @@ package etcd
 
 import pb "leaderrun/lock/etcd/etcdpb"
 
-// Parts of a transaction. Everything that is read or written goes by one: etcd
-// answers one that only reads as it does a linearizable read.
+// Parts of a transaction. One that only reads is a linearizable read.
 
 func get(key string) *pb.RequestOp { return rangeOp(&pb.RangeRequest{Key: []byte(key)}) }
 

@@ -79,9 +79,9 @@ func keepAlive(ctx context.Context, c *conn, id leaseID) (time.Duration, error) 
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	stream := c.keepAlive.CallBidiStream(ctx)
+	endWith(ctx, stream)
 	// An error of Send is only io.EOF; Receive has the reason.
 	_ = stream.Send(&pb.LeaseKeepAliveRequest{ID: int64(id)})
-	_ = stream.CloseRequest() // only then HTTP/2 looks at ctx
 	resp, err := stream.Receive()
 	switch {
 	case err != nil && errors.Is(answerOf(err), errLeaseNotFound), err == nil && resp.TTL <= 0:
@@ -98,11 +98,11 @@ func (x *session) check(ctx context.Context, c *conn) error {
 	if x.create.Load() == 0 {
 		return nil
 	}
-	resp, err := c.txn(ctx, nil, []*pb.RequestOp{get(x.key)}, nil)
+	resp, err := call(ctx, c.read, &pb.RangeRequest{Key: []byte(x.key)})
 	if err != nil {
 		return err
 	}
-	return x.ours(only(rangeOf(resp, 0)))
+	return x.ours(only(resp.Kvs))
 }
 
 // ours returns nil if that is the key as we put it.

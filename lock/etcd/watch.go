@@ -60,8 +60,7 @@ func (s *Store) watchOnce(ctx context.Context, w *watch) error {
 	defer cancel()
 	stream := c.watch.CallBidiStream(ctx)
 	stream.RequestHeader().Set("hasleader", "true") // end the watch where no leader is known
-	// HTTP/2 looks at ctx only once the request has ended.
-	context.AfterFunc(ctx, func() { _ = stream.CloseRequest() })
+	endWith(ctx, stream)
 	// An error of Send is only io.EOF; Receive has the reason.
 	_ = stream.Send(&pb.WatchRequest{RequestUnion: &pb.WatchRequest_CreateRequest{
 		CreateRequest: &pb.WatchCreateRequest{Key: []byte(w.key), StartRevision: w.after + 1, ProgressNotify: true},

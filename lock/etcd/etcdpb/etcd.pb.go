@@ -2032,7 +2032,7 @@ func (x *LeaseTimeToLiveResponse) GetGrantedTTL() int64 {
 type AuthenticateRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	Password      string                 `protobuf:"bytes,2,opt,name=password,proto3" json:"password,omitempty"`
+	Password      []byte                 `protobuf:"bytes,2,opt,name=password,proto3" json:"password,omitempty"` // a string there, but it need not be UTF-8
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2074,11 +2074,11 @@ func (x *AuthenticateRequest) GetName() string {
 	return ""
 }
 
-func (x *AuthenticateRequest) GetPassword() string {
+func (x *AuthenticateRequest) GetPassword() []byte {
 	if x != nil {
 		return x.Password
 	}
-	return ""
+	return nil
 }
 
 type AuthenticateResponse struct {
@@ -2498,7 +2498,7 @@ const file_etcd_proto_rawDesc = "" +
 	"grantedTTL\"E\n" +
 	"\x13AuthenticateRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1a\n" +
-	"\bpassword\x18\x02 \x01(\tR\bpassword\"d\n" +
+	"\bpassword\x18\x02 \x01(\fR\bpassword\"d\n" +
 	"\x14AuthenticateResponse\x126\n" +
 	"\x06header\x18\x01 \x01(\v2\x1e.leaderrun.etcd.ResponseHeaderR\x06header\x12\x14\n" +
 	"\x05token\x18\x02 \x01(\tR\x05token\"(\n" +
