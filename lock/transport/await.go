@@ -9,8 +9,8 @@ import (
 )
 
 // comeBack is the longest pause of Await: who holds a lock is to hear that somebody
-// took it by hand before the next holder has settled.
-const comeBack = lock.SettleTime / 2
+// took it by hand before the next holder has settled, after a pause of its own too.
+const comeBack = lock.SettleTime / 4
 
 // Await is Get for what can wait: watches, and whoever stands by. After a connection
 // was lost, and after each round that failed, it lets a random pause pass, also if

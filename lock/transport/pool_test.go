@@ -100,7 +100,7 @@ func (s *crowd) spread(t *testing.T, since time.Time) {
 	if len(s.dialled) != s.n || last.Sub(since) > comeBack {
 		t.Errorf("%d of %d came back, the last after %v", len(s.dialled), s.n, last.Sub(since))
 	}
-	if most := slices.Max(tenths); most > s.n/4 {
+	if most := slices.Max(tenths); most > s.n/3 { // a fifth each, by chance
 		t.Errorf("%d of %d came back in the same tenth of a second: %v", most, s.n, tenths)
 	}
 }
@@ -118,7 +118,7 @@ func TestNoStampede(t *testing.T) {
 			s.away.Store(true)
 			s.reset()
 			<-time.After(10 * time.Second)
-			if s.refused > s.n*20 {
+			if s.refused > s.n*40 {
 				t.Errorf("%d tried %d times in ten seconds", s.n, s.refused)
 			}
 			s.away.Store(false)
