@@ -76,7 +76,7 @@ func (a *campaign) arrange(queue api.KVPairs) {
 		switch {
 		case p.Session == "" && p.Flags == lockFlags && sessionID().MatchString(strings.TrimPrefix(p.Key, k.queue())):
 			a.dead = append(a.dead, p)
-		case p.CreateIndex < before && p.Key == k.place(p.Session) && (a.pred == nil || p.CreateIndex > a.pred.CreateIndex):
+		case p.Session != "" && p.CreateIndex < before && p.Key == k.place(p.Session) && (a.pred == nil || p.CreateIndex > a.pred.CreateIndex):
 			a.pred = p
 		}
 	}

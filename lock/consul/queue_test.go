@@ -231,3 +231,17 @@ func TestWithoutAQueue(t *testing.T) {
 		t.Errorf("left in the queue: %v", got)
 	}
 }
+
+// The folder that Consul's UI makes for the queue is nobody's place.
+func TestFolder(t *testing.T) {
+	const own = "0b7f2d1e-0000-4000-8000-000000000000"
+	k := keys{"leaderrun/e"}
+	a := &campaign{l: &locker{keys: k}, x: &session{id: own}}
+	a.arrange(api.KVPairs{
+		{Key: k.queue(), CreateIndex: 3},
+		{Key: k.place(own), Session: own, CreateIndex: 7},
+	})
+	if a.pred != nil || len(a.dead) > 0 || !a.placed {
+		t.Errorf("before us: %+v, dead: %v, placed: %v", a.pred, a.dead, a.placed)
+	}
+}

@@ -102,7 +102,7 @@ func (a *campaign) acquire(ctx context.Context) error {
 	op.Value = a.holder()
 	record, won := a.opRecord()
 	ops := []*api.KVTxnOp{s.opSame(k.lock(), a.key.index), op, record}
-	if a.placed {
+	if a.placed || a.x.queued && !a.alone { // perhaps by a request whose answer was lost
 		ops = append(ops, append(a.sweep(), s.op(api.KVDelete, k.place(a.x.id)))...)
 	}
 	a.tried = true
