@@ -47,18 +47,19 @@ func startSentinel(guard int, group *cgroup) *sentinel {
 // kill ends a sentinel that has nothing left to watch. Who reaps strangers reaps
 // it, too: the pidfd names it for good.
 func (s *sentinel) kill() {
-	if s != nil {
+	if s != nil && s.pidfd >= 0 {
 		_ = unix.PidfdSendSignal(s.pidfd, unix.SIGKILL, nil, 0)
 	}
 }
 
-// wait returns when it is dead; nothing may be asked of it after.
+// wait returns when it is dead.
 func (s *sentinel) wait() {
 	if s == nil {
 		return
 	}
 	waitForDeath(s.pidfd, time.Second)
 	_ = unix.Close(s.pidfd)
+	s.pidfd = -1 // the number may be another's
 }
 
 // waitForDeath waits for that of a pidfd's process; a negative limit is none.
