@@ -51,11 +51,11 @@ func (a *campaign) look(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		pred, err := a.nearest(ctx, c, queue)
+		pred, ahead, err := a.nearest(ctx, c, queue)
 		if err == nil && pred == nil {
 			pred, err = a.stranger(ctx, c, beside)
 		}
-		if err == nil && pred == nil && rec.heldByOther(a.x.owner) && !a.v.watchesRecord {
+		if err == nil && ahead < watching && !a.v.watchesRecord {
 			rec, err = a.watchRecord(ctx, c)
 		}
 		if err != nil {
@@ -95,8 +95,12 @@ func (a *campaign) readRecord(ctx context.Context, c *conn) (record, error) {
 	return decodeRecord(a.l.keys.record(), n)
 }
 
-// watchRecord reads it again and is told of its change: only by who waits for it to
-// be clean, for a watch that is set by all who stand by brings them all at once.
+// watching is how many in the queue watch the record: the leader or who settles, who
+// is behind that, and who then will be. The others hear of a new leader with their
+// next look: a watch that all have set brings all of them at once.
+const watching = 3
+
+// watchRecord reads it again and is told of its change.
 func (a *campaign) watchRecord(ctx context.Context, c *conn) (record, error) {
 	n, w, err := c.watch(ctx, a.l.keys.record())
 	if err != nil {
@@ -119,11 +123,11 @@ func (a *campaign) recall(rec record) record {
 	return rec
 }
 
-// nearest returns the place before ours. Nodes that lost answers of ours have left
-// are removed.
-func (a *campaign) nearest(ctx context.Context, c *conn, queue []string) (*place, error) {
+// nearest returns the place before ours, and how many are before us. Nodes that lost
+// answers of ours have left are removed.
+func (a *campaign) nearest(ctx context.Context, c *conn, queue []string) (pred *place, ahead int, err error) {
 	own := a.x.own.Load()
-	var pred, odd *place
+	var odd *place
 	found := false
 	for _, name := range queue {
 		p := parsePlace(a.l.keys.queue(), name)
@@ -132,21 +136,24 @@ func (a *campaign) nearest(ctx context.Context, c *conn, queue []string) (*place
 			found = true
 		case p.owner == a.x.owner:
 			if _, err := c.multi(ctx, remove(p.path)); err != nil && !errors.Is(err, zk.ErrNoNode) {
-				return nil, err
+				return nil, 0, err
 			}
 		case !p.ordered:
 			odd = &p
-		case p.before(own.place) && (pred == nil || pred.before(p)):
-			pred = &p
+		case p.before(own.place):
+			ahead++
+			if pred == nil || pred.before(p) {
+				pred = &p
+			}
 		}
 	}
 	if !found {
-		return nil, a.lost()
+		return nil, 0, a.lost()
 	}
 	if pred == nil {
 		pred = odd
 	}
-	return pred, nil
+	return pred, ahead, nil
 }
 
 func (a *campaign) lost() error {
