@@ -58,8 +58,8 @@ fuzz: ## every fuzz target for FUZZTIME, 10s each
 			|| { echo "$$out"; exit 1; }; done
 
 .PHONY: chaos
-chaos: install-tools ## random faults on every store, judged: CHAOS=1h for longer, SEED=N to see a run again
-	LEADERRUN_TEST_CHAOS=$(CHAOS) LEADERRUN_TEST_SEED=$(SEED) go test ./e2e -run '^TestChaos$$' -count=1 -v -timeout 0
+chaos: install-tools ## random faults on every store, two at a time, judged: CHAOS=1h for longer, SEED=N to see a run again
+	LEADERRUN_TEST_CHAOS=$(CHAOS) LEADERRUN_TEST_SEED=$(SEED) go test ./e2e -run '^TestChaos$$' -count=1 -v -timeout 0 -parallel 2
 
 .PHONY: chaos-mutants
 chaos-mutants: install-tools ## the fault run, which has to fail, on builds with a bug in a deadline
