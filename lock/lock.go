@@ -154,7 +154,10 @@ type Lease interface {
 	Err() error                    // nil until Lost is closed, then why
 	Token() Token
 	// Put stores a small value beside the lock, conditional in the store
-	// itself on this tenure holding the lock; ErrLost if it does not.
+	// itself on this tenure holding the lock; ErrLost if it does not. Once ctx
+	// is done, it writes nothing over what a later Put wrote. ErrUnavailable
+	// also if the value was changed meanwhile, perhaps by a Put that was given
+	// up; the next Put replaces that.
 	Put(ctx context.Context, key string, value []byte) error
 	// Requests receives what others ask of the holder (Records.Ask).
 	Requests() <-chan Request

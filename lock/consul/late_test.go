@@ -2,10 +2,13 @@ package consul
 
 import (
 	"bytes"
+	"context"
+	"encoding/base64"
 	"errors"
 	"io"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -137,7 +140,9 @@ func TestLateVictory(t *testing.T) {
 			<-req.Context().Done()
 			return false
 		case strings.HasPrefix(req.URL.Path, "/v1/session/destroy/"):
-			r.deliver(<-late)
+			if status := r.deliver(<-late); status != http.StatusOK {
+				t.Errorf("late transaction: %d", status)
+			}
 		}
 		return true
 	})
@@ -151,14 +156,85 @@ func TestLateVictory(t *testing.T) {
 	r.start(r.open(), "b").Wins(prompt)
 }
 
-// deliver sends a transaction to Consul.
-func (r *rig) deliver(txn string) {
+// A Put that was given up and arrives late writes nothing over what a later one wrote,
+// also if that wrote once more what stood there.
+func TestLatePut(t *testing.T) {
+	r := newRig(t, servers.ConsulOptions{})
+	late := make(chan string, 1)
+	at := r.behind(func(_ http.ResponseWriter, req *http.Request) bool {
+		body, err := io.ReadAll(req.Body)
+		if err != nil {
+			t.Error(err)
+		}
+		req.Body = io.NopCloser(bytes.NewReader(body))
+		value := base64.StdEncoding.EncodeToString([]byte("old"))
+		if !strings.Contains(string(body), "/values/") || !strings.Contains(string(body), value) {
+			return true
+		}
+		late <- string(body)
+		<-req.Context().Done()
+		return false
+	})
+	a := r.lead(r.open(at), "a")
+	for key, values := range map[string][]string{
+		"none before": {"new"}, "other": {"first", "new"}, "same": {"first", "first"},
+	} {
+		last := len(values) - 1
+		for _, v := range values[:last] {
+			r.must(a.Lease.Put(t.Context(), key, []byte(v)))
+		}
+		ctx, giveUp := context.WithCancel(t.Context())
+		done := make(chan error)
+		go func() { done <- a.Lease.Put(ctx, key, []byte("old")) }()
+		txn := within(t, "the request", patient, late)
+		giveUp()
+		if err := within(t, "the end of it", patient, done); !errors.Is(err, context.Canceled) {
+			t.Errorf("%s: given up: %v", key, err)
+		}
+		r.must(a.Lease.Put(t.Context(), key, []byte(values[last])))
+		status := r.deliver(txn)
+		if got := string(r.get("e", "values/"+key).Value); status != http.StatusConflict || got != values[last] {
+			t.Errorf("%s: value %q, status of the late transaction %d; want %q", key, got, status, values[last])
+		}
+	}
+	a.Release()
+}
+
+// What changed between reading and writing is told, and the next Put goes through.
+func TestPutMeanwhile(t *testing.T) {
+	r := newRig(t, servers.ConsulOptions{})
+	var meddle atomic.Bool
+	at := r.behind(func(_ http.ResponseWriter, req *http.Request) bool {
+		body, err := io.ReadAll(req.Body)
+		if err != nil {
+			t.Error(err)
+		}
+		req.Body = io.NopCloser(bytes.NewReader(body))
+		if strings.Contains(string(body), `"cas"`) && meddle.Swap(false) {
+			r.put("e", "values/key", "another")
+		}
+		return true
+	})
+	a := r.lead(r.open(at), "a")
+	meddle.Store(true)
+	if err := a.Lease.Put(t.Context(), "key", []byte("new")); !errors.Is(err, lock.ErrUnavailable) || errors.Is(err, lock.ErrLost) {
+		t.Errorf("put: %v, want ErrUnavailable", err)
+	} else {
+		t.Log(err)
+	}
+	r.must(a.Lease.Put(t.Context(), "key", []byte("new")))
+	if got := string(r.get("e", "values/key").Value); got != "new" {
+		t.Errorf("value %q", got)
+	}
+	a.Release()
+}
+
+// deliver sends a transaction to Consul, and returns the status of the answer.
+func (r *rig) deliver(txn string) int {
 	req, err := http.NewRequestWithContext(r.Context(), http.MethodPut, "http://"+r.consul.Endpoints()[0]+"/v1/txn", strings.NewReader(txn))
 	r.must(err)
 	resp, err := http.DefaultClient.Do(req)
 	r.must(err)
 	defer resp.Body.Close()
-	if resp.StatusCode != http.StatusOK {
-		r.Errorf("late transaction: %s", resp.Status)
-	}
+	return resp.StatusCode
 }

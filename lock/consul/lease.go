@@ -35,15 +35,32 @@ func newLease(l *locker, x *session, k *lock.Keeper, rec record) *lease {
 // Token implements lock.Lease.
 func (e *lease) Token() lock.Token { return e.rec.Token }
 
-// Put implements lock.Lease. Consul takes up to about 380 KiB, which become 512
-// in a transaction.
+// Put implements lock.Lease. What it replaces is what it has read before ctx was
+// done: a transaction that arrives late finds what a later Put wrote, and fails.
+// Consul takes up to about 380 KiB, which become 512 in a transaction.
 func (e *lease) Put(ctx context.Context, key string, value []byte) error {
-	s, k := e.l.store, e.l.keys
-	_, err := s.txn(ctx, s.opLock(api.KVCheckSession, k.lock(), e.x.id), s.opPut(k.value(key), value))
+	s, k := e.l.store, e.l.keys.value(key)
+	err := s.request(ctx, func(bounded context.Context, l *line) error {
+		found, err := s.readOn(bounded, l, "", k)
+		if err == nil {
+			err = ctx.Err()
+		}
+		if err != nil {
+			return err
+		}
+		put := s.opCAS(k, found[0].ModifyIndex, value)
+		// The same value once more would keep its index, for Consul skips a write that
+		// changes nothing (kvsSetTxn in agent/consul/state/kvs.go).
+		put.Flags = found[0].Flags + 1
+		_, _, err = l.txn(bounded, s.opLock(api.KVCheckSession, e.l.keys.lock(), e.x.id), put)
+		return err
+	})
 	var why conflict
 	switch {
 	case errors.As(err, &why) && why.at(0):
 		return fmt.Errorf("put %s: %w: %w", key, lock.ErrLost, why)
+	case errors.As(err, &why):
+		return fmt.Errorf("put %s: %w: consul key %s was changed meanwhile: %w", key, lock.ErrUnavailable, k, why)
 	case err != nil:
 		return fmt.Errorf("put %s: %w", key, err)
 	}

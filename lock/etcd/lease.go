@@ -33,15 +33,33 @@ func newLease(l *locker, x *session, k *lock.Keeper, rec record) *lease {
 // Token implements lock.Lease.
 func (e *lease) Token() lock.Token { return e.rec.Token }
 
-// Put implements lock.Lease.
+// Put implements lock.Lease. What it replaces is what it has read before ctx was
+// done: a transaction that arrives late finds what a later Put wrote, and fails.
 func (e *lease) Put(ctx context.Context, key string, value []byte) error {
-	resp, err := e.l.store.txn(ctx, []*pb.Compare{created(e.x.key, e.x.create.Load()), leased(e.x.key, e.x.id)},
-		[]*pb.RequestOp{put(e.l.keys.value(key), value, noLease)}, nil)
+	k := e.l.keys.value(key)
+	var resp *pb.TxnResponse
+	err := e.l.store.request(ctx, func(bounded context.Context, c *conn) error {
+		found, err := call(bounded, c.read, &pb.RangeRequest{Key: []byte(k)})
+		if err == nil {
+			err = ctx.Err()
+		}
+		if err != nil {
+			return err
+		}
+		resp, err = c.txn(bounded, []*pb.Compare{
+			created(e.x.key, e.x.create.Load()),
+			leased(e.x.key, e.x.id),
+			modified(k, only(found.Kvs).GetModRevision()),
+		}, []*pb.RequestOp{put(k, value, noLease)}, []*pb.RequestOp{get(e.x.key)})
+		return err
+	})
+	if err == nil && !resp.Succeeded {
+		if err = e.x.ours(only(rangeOf(resp, 0))); err == nil {
+			err = fmt.Errorf("%w: etcd key %s was changed meanwhile", lock.ErrUnavailable, k)
+		}
+	}
 	if err != nil {
 		return fmt.Errorf("put %s: %w", key, err)
-	}
-	if !resp.Succeeded {
-		return fmt.Errorf("put %s: %w: etcd key %s is gone", key, lock.ErrLost, e.x.key)
 	}
 	return nil
 }

@@ -28,7 +28,8 @@ func unavailable(what string, err error) error {
 
 // within runs f, which talks to the file system, but does not wait for it
 // longer than ctx: a disk that hangs cannot be interrupted. What f still does
-// afterwards is harmless, because every write is conditional.
+// afterwards must be harmless: every write is conditional on what was read, and a change
+// that depends on its time (see lease.set) is not made anew once ctx is done.
 func within[T any](ctx context.Context, what string, f func() (T, error)) (T, error) {
 	type result struct {
 		value T

@@ -140,22 +140,32 @@ func (l *lease) Requests() <-chan lock.Request { return l.requests }
 
 // Put implements lock.Lease.
 func (l *lease) Put(ctx context.Context, key string, value []byte) error {
-	_, err := within(ctx, "put "+key, func() (struct{}, error) {
-		return struct{}{}, l.session.dir.update(true, func(s *state) error {
-			if err := l.holds(s); err != nil {
-				return fmt.Errorf("put %s: %w", key, err)
-			}
-			if s.Values == nil {
-				s.Values = make(map[string][]byte)
-			}
-			s.Values[key] = value
-			return nil
-		})
+	what := "put " + key
+	_, err := within(ctx, what, func() (struct{}, error) {
+		return struct{}{}, l.session.dir.update(true, l.set(ctx, what, key, value))
 	})
 	if errors.Is(err, lock.ErrLost) {
 		l.Lose(err)
 	}
 	return err
+}
+
+// set is the change that Put makes. It looks at ctx after the state was read: what
+// it replaces was there before ctx was done, and no later Put has written it.
+func (l *lease) set(ctx context.Context, what, key string, value []byte) func(*state) error {
+	return func(s *state) error {
+		if ctx.Err() != nil {
+			return unavailable(what, context.Cause(ctx))
+		}
+		if err := l.holds(s); err != nil {
+			return fmt.Errorf("%s: %w", what, err)
+		}
+		if s.Values == nil {
+			s.Values = make(map[string][]byte)
+		}
+		s.Values[key] = value
+		return nil
+	}
 }
 
 // holds returns an error that wraps lock.ErrLost if the lock is not ours.

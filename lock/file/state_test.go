@@ -3,6 +3,7 @@
 package file
 
 import (
+	"context"
 	"errors"
 	"os"
 	"path/filepath"
@@ -117,6 +118,27 @@ func TestFrozenWriter(t *testing.T) {
 	}
 	if versions, err := d.versions(); err != nil || len(versions) > 1 {
 		t.Errorf("versions left: %v, %v", versions, err)
+	}
+}
+
+// A Put that was given up is not made anew over what was written after that.
+func TestLatePut(t *testing.T) {
+	l := acquire(t, openAt(t, t.TempDir()), "job", lock.Candidate{ID: "a"}, prompt)
+	ctx, giveUp := context.WithCancel(t.Context())
+	old := l.set(ctx, "put key", "key", []byte("old"))
+	tries := 0
+	err := l.session.dir.update(true, func(s *state) error {
+		if tries++; tries > 1 {
+			return old(s)
+		}
+		defer giveUp()
+		return errors.Join(old(s), l.Put(t.Context(), "key", []byte("new")))
+	})
+	if tries != 2 || !errors.Is(err, lock.ErrUnavailable) || !errors.Is(err, context.Canceled) {
+		t.Errorf("after %d tries: %v", tries, err)
+	}
+	if got := string(l.session.dir.mustRead(t).Values["key"]); got != "new" {
+		t.Errorf("value %q, want %q", got, "new")
 	}
 }
 

@@ -41,28 +41,45 @@ func (e *lease) Put(ctx context.Context, key string, value []byte) error {
 	if errors.Is(e.Err(), lock.ErrReleased) {
 		return fmt.Errorf("put %s: %w: %w", key, lock.ErrLost, lock.ErrReleased)
 	}
-	err := e.x.do(ctx, func(ctx context.Context, c *conn) error { return e.put(ctx, c, key, value) })
+	err := e.x.do(ctx, func(bounded context.Context, c *conn) error {
+		return e.put(ctx, bounded, c, key, value)
+	})
 	if err != nil {
 		return fmt.Errorf("put %s: %w", key, err)
 	}
 	return nil
 }
 
-func (e *lease) put(ctx context.Context, c *conn, key string, value []byte) error {
+// put replaces what it has read before ctx was done: a transaction that arrives late
+// finds what a later Put wrote, and fails. That the session has moved to another
+// connection does not stop one: the owner that ZooKeeper compares (checkSession in
+// SessionTrackerImpl) is the server, not the connection (ServerCnxn.me, or the
+// learner's handler), and a session that never left that server, or came back, has the
+// same one. A follower that is behind makes it fail, and never write.
+func (e *lease) put(ctx, bounded context.Context, c *conn, key string, value []byte) error {
 	own, path, acl := e.x.own.Load().path, e.l.keys.value(key), e.l.store.acl
-	write := setData(path, value, -1)
+	found, err := c.stat(bounded, path)
+	if err == nil {
+		err = ctx.Err()
+	}
+	if err != nil {
+		return err
+	}
+	write := create(path, value, acl)
+	if found != nil {
+		write = setData(path, value, found.stat.Version)
+	}
 	for {
-		_, err := c.multi(ctx, check(own), write)
+		_, err := c.multi(bounded, check(own), write)
 		switch {
 		case failed(err, own) && errors.Is(err, zk.ErrNoNode):
 			return e.x.ours(nil)
-		case errors.Is(err, zk.ErrNodeExists):
-			write = setData(path, value, -1)
-		case errors.Is(err, zk.ErrNoNode):
-			if err := c.ensure(ctx, e.l.keys.values(), acl); err != nil {
+		case found == nil && errors.Is(err, zk.ErrNoNode):
+			if err := c.ensure(bounded, e.l.keys.values(), acl); err != nil {
 				return err
 			}
-			write = create(path, value, acl)
+		case errors.Is(err, zk.ErrNodeExists), errors.Is(err, zk.ErrBadVersion), errors.Is(err, zk.ErrNoNode):
+			return fmt.Errorf("%w: zookeeper node %s was changed meanwhile: %w", lock.ErrUnavailable, path, err)
 		default:
 			return err
 		}
