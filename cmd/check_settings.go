@@ -71,13 +71,15 @@ type setting struct{ name, value, origin string }
 // inForce lists what a run would go by; s is what became of it for the store.
 func inForce(o *options, f *pflag.FlagSet, s lock.Settings, from origins) []setting {
 	resolved := resolvedValues(o, s)
+	job := pflag.NewFlagSet("", pflag.ContinueOnError) // a check goes by none of these
+	new(jobOptions).bind(job)
 	var list []setting
 	f.VisitAll(func(flag *pflag.Flag) {
 		name, value := flag.Name, flag.Value.String()
 		if v, ok := resolved[name]; ok {
 			value = v
 		}
-		unset := value == "" || value == "false" || value == "[]"
+		unset := value == "" || value == "false" || value == "[]" || job.Lookup(name) != nil
 		if name == "help" || unset && !flag.Changed {
 			return
 		}
@@ -106,7 +108,7 @@ func resolvedValues(o *options, s lock.Settings) map[string]string {
 	if s.URL.Scheme != "" {
 		m["store"] = s.URL.String()
 	}
-	for name, d := range map[string]duration{"ttl": o.ttl, "loss-grace": o.lossGrace, "wait": o.wait, "stop-timeout": o.stopTimeout} {
+	for name, d := range map[string]duration{"ttl": o.ttl, "loss-grace": o.lossGrace, "wait": o.wait, "stop-timeout": o.stopTimeout, "catch-up": o.catchUp, "health-interval": o.healthInterval, "hook-timeout": o.hookTimeout} {
 		m[name] = rounded(time.Duration(d))
 	}
 	if o.wait == 0 {

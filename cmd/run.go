@@ -59,7 +59,7 @@ func runCommand(o *options, command []string) (int, error) {
 	if settings.URL.Scheme == "file" {
 		log.Info("file store: the election is among processes of this host only")
 	}
-	n := narrator{log}
+	n := &narrator{log: log}
 	out := supervisor.Run(supervisor.Config{
 		Locker: store.Locker(o.name),
 		Candidate: lock.Candidate{
@@ -67,10 +67,15 @@ func runCommand(o *options, command []string) (int, error) {
 			Grace: time.Duration(o.lossGrace), GraceYields: o.defaultGrace,
 		},
 		Path: path, Argv: command,
-		Env:    func(t lock.Token) []string { return childVariables(o, settings.URL, t) },
-		Mark:   func(t lock.Token) string { return mark(settings.URL, o.name, t) },
-		Ticket: func(t lock.Ticket) ([]byte, error) { return json.Marshal(o.ticket(settings, t)) },
-		Wait:   time.Duration(o.wait), ExitOnLoss: o.exitOnLoss,
+		Env:     func(t lock.Token) []string { return childVariables(o, settings.URL, t) },
+		Mark:    func(t lock.Token) string { return mark(settings.URL, o.name, t) },
+		Ticket:  func(t lock.Ticket) ([]byte, error) { return json.Marshal(o.ticket(settings, t)) },
+		Job:     o.job(),
+		Restart: supervisor.Restart{Policy: supervisor.RestartPolicy(o.restart), Limit: o.restartLimit},
+		Health:  o.health(),
+		Hooks:   supervisor.Hooks{OnElected: o.onElected, OnLost: o.onLost, Timeout: time.Duration(o.hookTimeout)},
+		Seat:    markPrefix(settings.URL, o.name) + o.onceFor,
+		Wait:    time.Duration(o.wait), ExitOnLoss: o.exitOnLoss,
 		StopSignal: syscall.Signal(o.stopSignal), StopTimeout: time.Duration(o.stopTimeout),
 		Listen: n.tell,
 	})
@@ -104,12 +109,12 @@ func childVariables(o *options, store lock.URL, t lock.Token) []string {
 	if outer := os.Getenv(guard.MarkVariable); outer != "" {
 		within = outer + " " + within
 	}
-	return []string{
+	return append(o.withoutJob(), []string{
 		"LEADERRUN_ELECTION=" + o.name,
 		"LEADERRUN_CANDIDATE=" + o.id,
 		fmt.Sprintf("LEADERRUN_FENCING_TOKEN=%d", t),
 		guard.MarkVariable + "=" + within,
-	}
+	}...)
 }
 
 // mark names one tenure of one election of one store, in one word.

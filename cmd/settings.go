@@ -19,6 +19,7 @@ import (
 // options are the settings of a campaign as the user gave them: a flag, else
 // the variable LEADERRUN_<FLAG>, else the default.
 type options struct {
+	jobOptions
 	store, name, id        string
 	ttl, lossGrace, wait   duration
 	try, exitOnLoss        bool
@@ -71,6 +72,7 @@ func (o *options) bind(f *pflag.FlagSet) {
 	f.BoolVar(&o.exitOnLoss, "exit-on-loss", false, usage["exit-on-loss"])
 	f.Var(&o.stopSignal, "stop-signal", usage["stop-signal"])
 	f.Var(&o.stopTimeout, "stop-timeout", usage["stop-timeout"])
+	o.jobOptions.bind(f)
 	f.StringToStringVar(&o.labels, "label", nil, usage["label"])
 	f.StringVar(&o.logFormat, "log-format", "text", usage["log-format"])
 	f.StringVar(&o.logLevel, "log-level", "info", usage["log-level"])
@@ -147,6 +149,12 @@ func (o *options) check(f *pflag.FlagSet) error {
 		}
 	}
 	o.defaultGrace = !f.Changed("loss-grace")
+	if err := o.jobOptions.check(f); err != nil {
+		return err
+	}
+	if o.quiet() && !f.Changed("log-level") {
+		o.logLevel = "warn"
+	}
 	return nil
 }
 
@@ -180,6 +188,9 @@ func (o *options) settings() (lock.Settings, error) {
 	}
 	if o.defaultGrace {
 		o.lossGrace = min(o.ttl/3, duration(5*time.Second), duration(s.DefaultTimeout.MostGrace.Truncate(10*time.Millisecond)))
+	}
+	if err = o.fits(o.lossGrace); err != nil {
+		return s, err
 	}
 	if s, err = stores.Resolve(s); err != nil {
 		return s, err

@@ -10,6 +10,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 	"unicode"
 
@@ -52,6 +53,20 @@ var usage = map[string]string{
 	"exit-on-loss":       "exit 76 after a lost tenure instead of campaigning again",
 	"stop-signal":        "what SIGTERM to leaderrun becomes for the child",
 	"stop-timeout":       "between the stop signal and SIGKILL when leaderrun is told to stop",
+	"once-per":           "cron calls us on each host: run the command at most once per tick in the election; a duration or five cron fields",
+	"once-for":           "run the command at most once for this key, ever: a release, a migration",
+	"schedule":           "be the cron: run the command at each tick while leading; a duration or five cron fields",
+	"rerun":              "what is run again, by whoever leads: never, interrupted or failed",
+	"attempts":           "starts of one tick, or for one key, in all",
+	"catch-up":           "with --schedule: run the latest missed tick if it is no older than this",
+	"restart":            "start the command again: no, on-failure or always",
+	"restart-limit":      "failures in a row after which another host is to lead",
+	"health-command":     "command for /bin/sh -c that fails when the command is unhealthy; another host is then to lead",
+	"health-interval":    "from one check to the next, which has to end by then",
+	"health-retries":     "failed checks in a row that count",
+	"on-elected":         "command for /bin/sh -c before the command starts; if it fails, another host is to lead",
+	"on-lost":            "command for /bin/sh -c once the command's tree is dead, if the lease lasts long enough",
+	"hook-timeout":       "how long each of the two may take (default half of --loss-grace, at least 1s without --on-lost)",
 	"label":              "KEY=VALUE for every log line",
 	"log-format":         "text or json, on standard error",
 	"log-level":          "debug, info, warn or error",
@@ -66,10 +81,31 @@ var usage = map[string]string{
 }
 
 // narrator writes the events of one run to its log.
-type narrator struct{ log *slog.Logger }
+type narrator struct {
+	log         *slog.Logger
+	unavailable atomic.Int64 // when it was last said that the store is, in nanoseconds; 0 if it was not since
+}
 
-func (n narrator) tell(e supervisor.Event) {
+// repeatAfter is how often a warning stands in the log whose cause does not go away.
+const repeatAfter = time.Minute
+
+func (n *narrator) tell(e supervisor.Event) {
 	level, message, args := line(e)
+	switch e.Kind {
+	case supervisor.Unavailable:
+		now, last := time.Now().UnixNano(), n.unavailable.Load()
+		if last != 0 && now-last < int64(repeatAfter) {
+			level = slog.LevelDebug
+		} else {
+			n.unavailable.Store(now)
+		}
+	case supervisor.Campaigning:
+		if n.unavailable.Load() != 0 {
+			level = slog.LevelDebug
+		}
+	case supervisor.StandingBy, supervisor.Elected:
+		n.unavailable.Store(0)
+	}
 	if e.Token != 0 {
 		args = append(args, "fencing_token", e.Token)
 	}
@@ -119,6 +155,32 @@ func line(e supervisor.Event) (level slog.Level, message string, args []any) {
 		return slog.LevelInfo, "released", nil
 	case supervisor.NotReleased:
 		return slog.LevelWarn, "not released", nil
+	case supervisor.TickBegan:
+		return slog.LevelInfo, "tick started", []any{"tick", e.Tick, "attempt", e.Attempt}
+	case supervisor.TickEnded:
+		level = slog.LevelWarn
+		if e.State == supervisor.StateFinished {
+			level = slog.LevelInfo
+		}
+		return level, "tick ended", []any{"tick", e.Tick, "attempt", e.Attempt, "state", e.State, "status", e.Status}
+	case supervisor.TickUnrecorded:
+		return slog.LevelError, "end of tick not recorded, it counts as interrupted", []any{"tick", e.Tick}
+	case supervisor.TickSkipped:
+		return slog.LevelWarn, "tick skipped", []any{"tick", e.Tick}
+	case supervisor.TickSettled:
+		return slog.LevelInfo, "tick done elsewhere", []any{"tick", e.Tick}
+	case supervisor.Restarting:
+		return slog.LevelWarn, "restarting", []any{"status", e.Status, "pause", rounded(e.Left)}
+	case supervisor.Unhealthy:
+		return slog.LevelWarn, "health check failed", []any{"failures", e.Attempt}
+	case supervisor.HookFailed:
+		return slog.LevelError, "hook failed", nil
+	case supervisor.HookSkipped:
+		return slog.LevelError, "hook skipped", []any{"left", rounded(e.Left)}
+	case supervisor.GivingUp:
+		return slog.LevelWarn, "giving up the tenure", nil
+	case supervisor.StandingBack:
+		return slog.LevelInfo, "standing back", []any{"for", rounded(e.Left)}
 	default:
 		return slog.LevelWarn, "needs attention", nil
 	}
@@ -135,26 +197,34 @@ func droppedLine(format string, n int64) []byte {
 func rounded(d time.Duration) string { return d.Round(time.Millisecond).String() }
 
 // conclude writes the last line, which says whose the exit status is.
-func (n narrator) conclude(out supervisor.Outcome, o *options) (status int) {
+func (n *narrator) conclude(out supervisor.Outcome, o *options) (status int) {
 	whose, cause := "leaderrun", ""
 	switch out.End {
 	case supervisor.ChildEnded:
 		status, whose = out.Status, "child"
 	case supervisor.Interrupted:
-		status, cause = out.Status, "stopped while standing by"
+		status, cause = out.Status, "stopped while no command ran"
 	case supervisor.NotElected:
 		status, cause = o.conflictStatus, "not elected: another candidate leads"
 	case supervisor.NoStore:
 		status, cause = exitUnavailable, oneLine(out.Err)
 	case supervisor.TenureLost:
 		status, cause = exitLost, "tenure lost"
+	case supervisor.GaveUp:
+		status, cause = o.conflictStatus, "gave the tenure up"
+	case supervisor.TickOver:
+		if status = out.Status; status < 0 {
+			status = o.conflictStatus
+		}
+		cause = "nothing to do for this tick"
 	case supervisor.NotStarted:
 		status, cause = notStarted(out.Err), "cannot run the command: "+oneLine(out.Err)
 	case supervisor.Failed:
 		status, cause = exitStatus(out.Err), oneLine(out.Err)
 	}
 	level := slog.LevelInfo
-	if whose == "leaderrun" && out.End != supervisor.Interrupted && out.End != supervisor.NotElected {
+	switch out.End {
+	case supervisor.NoStore, supervisor.TenureLost, supervisor.NotStarted, supervisor.Failed:
 		level = slog.LevelError
 	}
 	args := []any{"status", status, "of", whose}

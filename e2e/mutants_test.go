@@ -39,7 +39,7 @@ var mutants = []mutant{
 	{
 		name: "guard without a deadline", file: "supervisor/guard/child.go",
 		changes: [][2]string{
-			{"s.deadline, s.started = o.Deadline, true", "s.deadline, s.started = o.Deadline.Add(time.Hour), true"},
+			{"s.deadline, s.number = o.Deadline, o.Run", "s.deadline, s.number = o.Deadline.Add(time.Hour), o.Run"},
 			{"s.extend(o.Deadline)", "s.extend(o.Deadline.Add(time.Hour))"},
 		},
 		trial: "frozen", fault: "supervisor stopped",

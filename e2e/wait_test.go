@@ -27,10 +27,10 @@ func TestNotElected(t *testing.T) {
 			status      int
 			least, most time.Duration
 		}{
-			{"try", []string{"--try"}, 75, 0, 2 * time.Second},
+			{"try", []string{"--try", "--log-level", "info"}, 75, 0, 2 * time.Second},
 			{"wait", []string{"--wait", "1s"}, 75, time.Second, 3 * time.Second},
-			{"E", []string{"--try", "-E", "0"}, 0, 0, 2 * time.Second},
-			{"status", []string{"--try", "--conflict-exit-code", "42"}, 42, 0, 2 * time.Second},
+			{"E", []string{"--try", "-E", "0", "--log-level", "info"}, 0, 0, 2 * time.Second},
+			{"status", []string{"--try", "--conflict-exit-code", "42", "--log-level", "info"}, 42, 0, 2 * time.Second},
 		} {
 			begin := now()
 			b := e.start(spec{id: c.id, flags: c.flags})

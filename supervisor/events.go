@@ -15,16 +15,20 @@ type Event struct {
 	Token  lock.Token    // of the tenure, from Elected to Released
 	Holder lock.Holder   // StandingBy: who leads; zero for nobody
 	PID    int           // ChildStarted, Unkillable
-	Status int           // ChildStopped: exit status, 128+N for signal N
+	Status int           // ChildStopped, TickEnded, Restarting: exit status, 128+N for signal N
 	Cause  string        // why, in words
 	Err    error         // what the store or the kernel said
-	Left   time.Duration // RenewalFailing: until the deadline; Unavailable: until the next try
+	Left   time.Duration // RenewalFailing, HookSkipped: until the deadline; Unavailable, Restarting, StandingBack: until the next try
+
+	Tick    string    // of a job: its name
+	Attempt int       // TickBegan, TickEnded: at the tick; Unhealthy: failed checks in a row
+	State   TickState // TickEnded
 }
 
 // A Kind of Event.
 type Kind int
 
-// The transitions, in the order in which they come.
+// The transitions; those up to NotReleased in the order in which they come.
 const (
 	Campaigning    Kind = iota // a campaign begins
 	Unavailable                // a campaign failed and is tried again after Left
@@ -40,4 +44,16 @@ const (
 	Unkillable                 // a process of the tree may not be killed
 	Released                   // the lock was given back
 	NotReleased                // it was not; the guard goes on trying
+
+	TickBegan      // recorded as started; the command follows
+	TickEnded      // the command has ended, with State
+	TickUnrecorded // the end could not be recorded: it counts as interrupted
+	TickSkipped    // is not run, or not again: Cause
+	TickSettled    // was run by somebody else
+	Restarting     // the command is started again after Left
+	Unhealthy      // a check of the command failed
+	HookFailed     // Cause says which, and how
+	HookSkipped    // the lease has too little left for --on-lost
+	GivingUp       // somebody else is to lead: Cause
+	StandingBack   // no campaign for Left, if others lead meanwhile
 )

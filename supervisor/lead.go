@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"syscall"
 	"time"
@@ -17,49 +18,184 @@ import (
 	"leaderrun/supervisor/guard"
 )
 
+const never = bootclock.Instant(math.MaxInt64)
+
 // A tenure is the state of one spell of leading.
 type tenure struct {
 	*run
-	lease    lock.Lease
-	kill     context.CancelFunc // SIGKILL the tree now
-	polite   bootclock.Timer    // at deadline - loss grace: the stop signal
-	patient  bootclock.Timer    // at the end of the stop time-out: SIGKILL
-	killAt   bootclock.Instant
-	stopped  bool   // told to stop by a signal: leaderrun ends after this tenure
-	losing   bool   // the stop signal was sent because renewals fail
-	cause    string // why the child was stopped, in words
+	lease   lock.Lease
+	polite  bootclock.Timer // at deadline - loss grace: the stop signal
+	patient bootclock.Timer // at the end of the stop time-out: SIGKILL
+
+	// Of the command that runs now:
+	command *guard.Run
+	kill    context.CancelFunc // SIGKILL the tree now
+	killAt  bootclock.Instant
+	probe   *probe        // of the child; nil for none
+	noted   chan struct{} // closed when the store knows the command; nil before the first
+
+	told     syscall.Signal // to stop, by a signal: leaderrun ends after this tenure
+	losing   bool           // the stop signal was sent because renewals fail
+	givingUp bool           // somebody else is to lead: we stand back
+	cause    string         // why the child was stopped, in words
 	toldLost bool
+	about    []string // variables about the tick, for the hooks too
+	elected  bool     // --on-elected has begun
+	undoing  bool     // --on-lost runs, which is short and not to be stopped
 }
 
-// lead runs the command during one tenure and returns how leaderrun ends, or
-// that it campaigns again.
+// An ending is what follows from a tenure: leaderrun ends with out or, if that is
+// nil, campaigns again.
+type ending struct {
+	out  *Outcome
+	last string // what happened, for --on-lost
+}
+
+func ends(out Outcome, last string) ending { return ending{&out, last} }
+
+// lead works during one tenure, and returns how leaderrun ends or that it campaigns
+// again.
 func (r *run) lead(lease lock.Lease) (out Outcome, again bool) {
-	g, token := r.guard, lease.Token()
-	r.Listen(Event{Kind: Elected, Token: token})
-	res, t, err := r.runChild(g, lease)
+	r.Listen(Event{Kind: Elected, Token: lease.Token()})
+	t := &tenure{run: r, lease: lease}
+	end := ending{}
+	err := t.makeTimers()
 	if err != nil { // no descriptors for two timers: let another host try
 		r.Listen(Event{Kind: Warning, Err: err})
-	} else if res.Cause != guard.NotStarted {
-		r.Listen(Event{Kind: ChildStopped, Token: token, Status: res.ExitCode(), Cause: t.why(res)})
+	} else {
+		if r.severalCommands() {
+			r.guard.Hold()
+		}
+		end = t.work()
+		t.tellLost()
+		t.onLost(end.last)
+		t.closeTimers()
+		if t.told != 0 && end.out == nil {
+			end = t.abandoned()
+		}
 	}
 	r.release(lease)
-	if res.Cause == guard.NotStarted && transient(res.Errno) && lease.Err() == nil {
-		err = fmt.Errorf("start the guard or the command: %w", res.Errno)
-		r.Listen(Event{Kind: Warning, Token: token, Err: err})
-	}
-	ended := Outcome{End: ChildEnded, Status: res.ExitCode(), Interrupt: res.Front && res.Status.Signal() == syscall.SIGINT}
+	r.standBack = t.givingUp
 	switch {
-	case err != nil:
-	case t.stopped:
-		return ended, false
-	case res.Cause == guard.NotStarted && !transient(res.Errno):
-		return Outcome{End: NotStarted, Err: res.Errno}, false
-	case res.Cause == guard.Exited && !t.losing:
-		return ended, false
-	case r.ExitOnLoss:
+	case end.out != nil:
+		return *end.out, false
+	case t.givingUp && r.Candidate.Try:
+		return Outcome{End: GaveUp}, false
+	case r.ExitOnLoss && !t.givingUp:
 		return Outcome{End: TenureLost}, false
 	}
 	return Outcome{}, true
+}
+
+func (t *tenure) makeTimers() (err error) {
+	if t.polite, err = bootclock.System.NewTimer(); err != nil {
+		return err
+	}
+	if t.patient, err = bootclock.System.NewTimer(); err != nil {
+		return errors.Join(err, t.polite.Close())
+	}
+	return nil
+}
+
+func (t *tenure) closeTimers() { _, _ = t.polite.Close(), t.patient.Close() }
+
+// severalCommands reports whether a tenure may run more than one command.
+func (r *run) severalCommands() bool {
+	return r.Job.recorded() || r.Restart.Policy != RestartNo || r.Hooks != Hooks{Timeout: r.Hooks.Timeout}
+}
+
+// work does what a tenure is for.
+func (t *tenure) work() ending {
+	switch {
+	case t.Job.Repeat:
+		return t.repeat()
+	case t.Job.recorded():
+		return t.once()
+	}
+	return t.serve()
+}
+
+// child runs the command, with variables besides those of the tenure, and returns
+// when nothing of its tree is left.
+func (t *tenure) child(variables ...string) guard.Result {
+	t.probe = t.newProbe(variables)
+	defer t.endProbe()
+	token := t.lease.Token()
+	res := t.execute("", variables, math.MaxInt64, func(pid int) {
+		t.pause.Reset()
+		t.Listen(Event{Kind: ChildStarted, Token: token, PID: pid})
+	})
+	if res.Cause != guard.NotStarted {
+		t.Listen(Event{Kind: ChildStopped, Token: token, Status: res.ExitCode(), Cause: t.why(res)})
+	}
+	if res.Cause == guard.NotStarted && transient(res.Errno) && t.lease.Err() == nil {
+		err := fmt.Errorf("start the guard or the command: %w", res.Errno)
+		t.Listen(Event{Kind: Warning, Token: token, Err: err})
+	}
+	return res
+}
+
+// serve runs the command, again and again if the settings say so.
+func (t *tenure) serve() ending {
+	if !t.onElected() {
+		return t.abandoned()
+	}
+	for again := t.newRestarts(); ; {
+		res := t.child()
+		if end, over := t.over(res); over {
+			return end
+		}
+		status := res.ExitCode()
+		out := childEnded(res)
+		if out.Interrupt || !t.Restart.wants(status) {
+			return ends(out, t.why(res))
+		}
+		pause, ok := again.after(status)
+		if !ok {
+			t.giveUp(fmt.Sprintf("the command failed %d times in a row, the last time with status %d", again.failures, status))
+			return ending{last: t.cause}
+		}
+		t.Listen(Event{Kind: Restarting, Token: t.lease.Token(), Status: status, Left: pause})
+		if !t.wait(pause) {
+			return t.abandoned()
+		}
+	}
+}
+
+// over reports whether the end of the child is the end of the tenure, but for what
+// the child's own end is to mean.
+func (t *tenure) over(res guard.Result) (end ending, over bool) {
+	why := t.why(res)
+	switch {
+	case t.told != 0 && res.Cause == guard.NotStarted:
+		return t.abandoned(), true
+	case t.told != 0:
+		return ends(childEnded(res), why), true
+	case res.Cause == guard.NotStarted && !transient(res.Errno):
+		return ends(Outcome{End: NotStarted, Err: res.Errno}, why), true
+	case res.Cause != guard.Exited, t.losing, t.givingUp, t.lease.Err() != nil:
+		return ending{last: why}, true
+	}
+	return ending{}, false
+}
+
+// childEnded is how leaderrun ends with its child.
+func childEnded(res guard.Result) Outcome {
+	return Outcome{End: ChildEnded, Status: res.ExitCode(), Interrupt: res.Front && res.Status.Signal() == syscall.SIGINT}
+}
+
+// abandoned is the end of a tenure in which no command runs.
+func (t *tenure) abandoned() ending {
+	if t.told != 0 {
+		return ends(Outcome{End: Interrupted, Status: 128 + int(t.told)}, t.cause)
+	}
+	return ending{last: t.cause}
+}
+
+// giveUp lets somebody else lead.
+func (t *tenure) giveUp(why string) {
+	t.givingUp, t.cause = true, why
+	t.Listen(Event{Kind: GivingUp, Token: t.lease.Token(), Cause: why})
 }
 
 // transient reports whether a command that was not started may start another
@@ -68,50 +204,60 @@ func transient(errno syscall.Errno) bool {
 	return errno == syscall.ETIME || errno == syscall.EAGAIN || errno == syscall.ENOMEM || errno == syscall.EMFILE || errno == syscall.ENFILE
 }
 
-// runChild returns only when nothing of the tree is left.
-func (r *run) runChild(g *guard.Guard, lease lock.Lease) (guard.Result, *tenure, error) {
-	t := &tenure{run: r, lease: lease}
-	var err error
-	if t.polite, err = bootclock.System.NewTimer(); err != nil {
-		return guard.Result{}, t, err
-	}
-	defer func() { _ = t.polite.Close() }()
-	if t.patient, err = bootclock.System.NewTimer(); err != nil {
-		return guard.Result{}, t, err
-	}
-	defer func() { _ = t.patient.Close() }()
-	ctx, kill := context.WithCancel(context.Background())
+// execute runs a command of the tenure, the shell's or else the one that we are
+// for, and returns only when nothing of its tree is left. It is killed after limit.
+func (t *tenure) execute(shell string, variables []string, limit time.Duration, started func(pid int)) guard.Result {
+	ctx, kill := context.WithTimeout(context.Background(), limit)
 	defer kill()
-	t.kill = kill
-
+	t.kill, t.killAt = kill, never
+	t.command = t.guard.Command(guard.Command{Shell: shell, Env: append(t.Env(t.lease.Token()), variables...)})
+	select {
+	case <-t.jobs: // of the command before
+	default:
+	}
 	done := make(chan guard.Result, 1)
-	go func() { done <- g.Run(ctx, r.Env(lease.Token()), lease, r.started(lease)) }()
-	res := t.watch(g, done)
+	go func() {
+		done <- t.command.Run(ctx, t.lease, func(pid int, start uint64) {
+			t.note(pid, start)
+			started(pid)
+		})
+	}()
+	res := t.watch(done)
 	t.tellLost()
-	return res, t, nil
+	return res
 }
 
-// started tells who must know that the child runs.
-func (r *run) started(lease lock.Lease) func(pid int, start uint64) {
-	return func(pid int, start uint64) {
-		r.pause.Reset()
-		r.Listen(Event{Kind: ChildStarted, Token: lease.Token(), PID: pid})
-		if rec, ok := lease.(lock.ChildRecorder); ok {
-			go func() {
-				if err := rec.RecordChild(pid, start); err != nil {
-					r.Listen(Event{Kind: Warning, Err: err})
-				}
-			}()
-		}
+// note tells the store about a command, if it wants to know; after it was told
+// about the one before.
+func (t *tenure) note(pid int, start uint64) {
+	rec, ok := t.lease.(lock.ChildRecorder)
+	if !ok {
+		return
 	}
+	before, done := t.noted, make(chan struct{})
+	t.noted = done
+	go func() {
+		defer close(done)
+		if before != nil {
+			<-before
+		}
+		if err := rec.RecordChild(pid, start); err != nil {
+			t.Listen(Event{Kind: Warning, Err: err})
+		}
+	}()
 }
 
 // watch passes signals on and sends the stop signal in time, until the tree is
 // dead. The kill at the deadline is not its business but the guard's.
-func (t *tenure) watch(g *guard.Guard, done <-chan guard.Result) guard.Result {
+func (t *tenure) watch(done <-chan guard.Result) guard.Result {
 	t.polite.Reset(t.stopAt())
 	lost := t.lease.Lost()
 	var resume <-chan time.Time
+	defer func() {
+		if resume != nil {
+			t.catchTSTP()
+		}
+	}()
 	for {
 		select {
 		case res := <-done:
@@ -122,14 +268,18 @@ func (t *tenure) watch(g *guard.Guard, done <-chan guard.Result) guard.Result {
 		case <-t.polite.C():
 			if at := t.stopAt(); bootclock.Now() < at {
 				t.polite.Reset(at)
-			} else if !t.losing && !t.stopped {
+			} else if !t.losing && t.told == 0 && !t.undoing {
 				t.losing = true
-				t.stop(g, t.StopSignal, "renewals fail")
+				t.stop(t.StopSignal, "renewals fail")
 			}
 		case <-t.patient.C():
 			if bootclock.Now() >= t.killAt {
 				t.kill()
 			}
+		case <-t.probe.due():
+			t.check()
+		case ended := <-t.probe.ended():
+			t.checked(ended)
 		case <-t.jobs:
 			if resume == nil {
 				resume = t.stopSelf(0) // the whole job, so that the shell sees it stop
@@ -137,15 +287,45 @@ func (t *tenure) watch(g *guard.Guard, done <-chan guard.Result) guard.Result {
 		case <-resume:
 			resume = nil
 			t.catchTSTP()
-			g.Signal(syscall.SIGCONT)
+			t.command.Signal(syscall.SIGCONT)
 		case sig := <-t.signals:
 			if sig == syscall.SIGCONT && resume != nil {
 				resume = nil
 				t.catchTSTP()
 			}
-			t.signal(g, sig.(syscall.Signal))
+			t.signal(sig.(syscall.Signal))
 		}
 	}
+}
+
+// wait waits while no command runs, also longer than d if renewals fail: what was
+// started then would be told to stop at once. It reports whether the tenure goes
+// on; a signal to stop ends it.
+func (t *tenure) wait(d time.Duration) (goesOn bool) {
+	over := time.After(d)
+	for {
+		select {
+		case <-t.lease.Lost():
+			t.tellLost()
+			t.cause = "tenure lost"
+			return false
+		case sig := <-t.signals:
+			if t.endsStandby(sig) {
+				t.toldTo(sig.(syscall.Signal))
+				return false
+			}
+		case <-over:
+			if bootclock.Now() < t.stopAt() {
+				return true
+			}
+			over = time.After(min(time.Second, t.lease.Grace()/10))
+		}
+	}
+}
+
+// toldTo notes a signal to stop that came while no command ran.
+func (t *tenure) toldTo(sig syscall.Signal) {
+	t.told, t.cause = sig, "received "+unix.SignalName(sig)
 }
 
 // tellLost tells once that the tenure is over, if it is.
@@ -163,8 +343,8 @@ func (t *tenure) stopAt() bootclock.Instant {
 
 // signal passes a signal on; TERM, INT and QUIT also mean stop, and the second
 // of them does not wait.
-func (t *tenure) signal(g *guard.Guard, sig syscall.Signal) {
-	if g.SharesGroup() && guard.InFront() {
+func (t *tenure) signal(sig syscall.Signal) {
+	if t.command.SharesGroup() && guard.InFront() {
 		switch sig {
 		case syscall.SIGINT, syscall.SIGQUIT: // from the keyboard, to the child too
 			return
@@ -176,26 +356,29 @@ func (t *tenure) signal(g *guard.Guard, sig syscall.Signal) {
 	}
 	switch sig {
 	case syscall.SIGTERM, syscall.SIGINT, syscall.SIGQUIT:
-		if t.stopped {
+		if t.told != 0 {
 			t.kill()
 			return
 		}
-		t.stopped = true
+		t.told = sig
+		if t.undoing {
+			return
+		}
 		cause := "received " + unix.SignalName(sig)
 		if sig == syscall.SIGTERM {
 			sig = t.StopSignal
 		}
-		t.stop(g, sig, cause)
+		t.stop(sig, cause)
 	default:
-		g.Signal(sig)
+		t.command.Signal(sig)
 	}
 }
 
-func (t *tenure) stop(g *guard.Guard, sig syscall.Signal, cause string) {
+func (t *tenure) stop(sig syscall.Signal, cause string) {
 	t.cause = cause
 	t.Listen(Event{Kind: ChildStopping, Token: t.lease.Token(), Cause: cause})
-	g.Signal(sig)
-	g.Signal(syscall.SIGCONT) // a stopped child could not obey
+	t.command.Signal(sig)
+	t.command.Signal(syscall.SIGCONT) // a stopped child could not obey
 	t.killAt = bootclock.Now().Add(t.StopTimeout)
 	t.patient.Reset(t.killAt)
 }
@@ -203,6 +386,8 @@ func (t *tenure) stop(g *guard.Guard, sig syscall.Signal, cause string) {
 // why says what ended the child.
 func (t *tenure) why(res guard.Result) string {
 	switch {
+	case res.Cause == guard.NotStarted:
+		return "not started: " + res.Errno.Error()
 	case t.cause != "" && res.Cause == guard.Exited:
 		return t.cause
 	case res.Cause == guard.Exited:

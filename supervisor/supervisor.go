@@ -5,7 +5,7 @@
 // campaigns again.
 //
 // What it guarantees: the command is started only with a Lease in hand, and a
-// lock is released only after guard.Run has returned, so when nothing that the
+// lock is released only after guard.Run.Run has returned, so when nothing that the
 // command started is left. What happens when this process stops at any point
 // is the guard's part (see package guard) and the lease's.
 package supervisor
@@ -41,6 +41,12 @@ type Config struct {
 	// Ticket returns what the release command needs to give t back.
 	Ticket func(t lock.Ticket) ([]byte, error)
 
+	Job     Job
+	Restart Restart // not with a Job
+	Health  Health
+	Hooks   Hooks
+	Seat    string // what callers of a Job have in common of whom one on each host may wait, and others not
+
 	Wait        time.Duration // give up a campaign after this; 0 is never
 	ExitOnLoss  bool          // end after a lost tenure
 	StopSignal  syscall.Signal
@@ -56,7 +62,7 @@ type Outcome struct {
 	// Interrupt: Ctrl-C killed the child. A shell that runs a script or a loop
 	// ends it only if leaderrun dies of SIGINT, too.
 	Interrupt bool
-	Err       error // NoStore, NotStarted, Failed: why
+	Err       error // NoStore, NotElected, NotStarted, Failed: why
 }
 
 // An End of a run.
@@ -69,7 +75,9 @@ const (
 	NotElected             // in the given time
 	NoStore                // in the given time
 	TenureLost             // under ExitOnLoss
-	Interrupted            // by a signal, while standing by
+	GaveUp                 // the tenure, under Candidate.Try
+	TickOver               // nothing is left to do here for the tick: Status, or -1 for no election won
+	Interrupted            // by a signal, while no command ran
 	Failed                 // for good: Err wraps lock.ErrDenied or lock.ErrConfig
 )
 
@@ -83,12 +91,17 @@ type run struct {
 	jobs      chan syscall.Signal         // job control stopped the child
 	pause     *backoff.ExponentialBackOff // between campaigns in which no child was started
 	catchTSTP func()                      // after stopSelf
+	call      call                        // of a Job that does not repeat
+	standBack bool                        // before the next campaign
 }
 
 // Run campaigns and runs the command until one of the ends.
 func Run(c Config) Outcome {
 	r := &run{Config: c, signals: make(chan os.Signal, 64), jobs: make(chan syscall.Signal, 1), pause: newPause()}
 	catchSignals(r.signals)
+	if r.calledOnce() {
+		r.call = newCall(&r.Job)
+	}
 	r.Candidate.Notify = r.notice
 	r.Candidate.Expect = r.expect
 	r.Candidate.Enqueue = r.enqueue
@@ -109,6 +122,9 @@ func Run(c Config) Outcome {
 		}
 	}
 }
+
+// calledOnce reports whether this process is for one tick.
+func (r *run) calledOnce() bool { return r.Job.recorded() && !r.Job.Repeat }
 
 // notice turns what a store says into events.
 func (r *run) notice(n lock.Notice) {
@@ -213,27 +229,19 @@ func newPause() *backoff.ExponentialBackOff {
 func (r *run) campaign(wait time.Duration) (lock.Lease, Outcome) {
 	ctx, cancel := context.WithCancelCause(context.Background())
 	defer cancel(nil)
-	if r.Wait > 0 {
-		var stop context.CancelFunc
-		ctx, stop = context.WithTimeoutCause(ctx, r.Wait, errWaited)
-		defer stop()
-	}
 	type result struct {
 		lease lock.Lease
-		err   error
+		out   Outcome
 	}
 	acquired := make(chan result, 1)
 	go func() {
-		lease, err := r.acquire(ctx, wait)
-		acquired <- result{lease, err}
+		lease, out := r.queue(ctx, wait)
+		acquired <- result{lease, out}
 	}()
 	for {
 		select {
 		case got := <-acquired:
-			if got.err != nil {
-				return nil, r.notElected(got.err)
-			}
-			return got.lease, Outcome{}
+			return got.lease, got.out
 		case sig := <-r.signals:
 			if !r.endsStandby(sig) {
 				continue
@@ -241,7 +249,7 @@ func (r *run) campaign(wait time.Duration) (lock.Lease, Outcome) {
 			cancel(fmt.Errorf("received %v", sig))
 			select {
 			case got := <-acquired:
-				if got.err == nil {
+				if got.lease != nil {
 					r.release(got.lease)
 				}
 			case <-time.After(leaveTimeout): // the guard does it when we are gone
@@ -251,21 +259,42 @@ func (r *run) campaign(wait time.Duration) (lock.Lease, Outcome) {
 	}
 }
 
-// acquire tries until it has a lease, trying makes no sense, or ctx is done.
-func (r *run) acquire(ctx context.Context, wait time.Duration) (lock.Lease, error) {
+// queue is campaign without the signals.
+func (r *run) queue(ctx context.Context, wait time.Duration) (lock.Lease, Outcome) {
 	defer r.dismissReady()
 	select {
 	case <-ctx.Done():
-		return nil, context.Cause(ctx)
 	case <-time.After(wait):
 	}
-	for pause := newPause(); ; {
+	if r.standBack {
+		r.coolDown(ctx)
+		r.standBack = false
+	}
+	if r.Wait > 0 {
+		var stop context.CancelFunc
+		ctx, stop = context.WithTimeoutCause(ctx, r.Wait, errWaited)
+		defer stop()
+	}
+	if r.calledOnce() {
+		return r.queueOnce(ctx)
+	}
+	lease, err := r.acquire(ctx)
+	if err != nil {
+		return nil, r.notElected(err)
+	}
+	return lease, Outcome{}
+}
+
+// acquire tries until it has a lease, trying makes no sense, or ctx is done.
+func (r *run) acquire(ctx context.Context) (lock.Lease, error) {
+	err := context.Cause(ctx)
+	for pause := newPause(); ctx.Err() == nil; {
 		r.queued.Store(false)
 		r.guard = nil
 		r.Listen(Event{Kind: Campaigning})
 		began := time.Now()
-		lease, err := r.Locker.Acquire(ctx, r.Candidate)
-		if err == nil {
+		var lease lock.Lease
+		if lease, err = r.Locker.Acquire(ctx, r.Candidate); err == nil {
 			return lease, nil
 		}
 		r.leave(err)
@@ -276,7 +305,7 @@ func (r *run) acquire(ctx context.Context, wait time.Duration) (lock.Lease, erro
 		if time.Since(began) > pause.MaxInterval {
 			pause.Reset()
 		}
-		wait = pause.NextBackOff()
+		wait := pause.NextBackOff()
 		r.Listen(Event{Kind: Unavailable, Err: err, Left: wait})
 		select {
 		case <-ctx.Done():
@@ -284,6 +313,7 @@ func (r *run) acquire(ctx context.Context, wait time.Duration) (lock.Lease, erro
 		case <-time.After(wait):
 		}
 	}
+	return nil, err
 }
 
 // leave ends the guard of a campaign that failed; if the store still knows the

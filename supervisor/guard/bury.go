@@ -13,15 +13,11 @@ import (
 // its orphans become our children before it can be reaped, not before.
 func (g *Guard) bury() Result {
 	g.end()
-	group := g.child
-	if g.shared.Load() {
-		group = 0
-	}
 	told := false
 	for pass, clean := 1, 0; clean < 2; pass++ {
 		g.cgroup.end()
 		reaping.Lock()
-		found, denied, err := killBelow(g.foreign, group)
+		found, denied, err := killBelow(g.foreign, g.group)
 		reapChildren(found)
 		reaping.Unlock()
 		clean++ // a listing can miss one child while another ends
@@ -34,8 +30,8 @@ func (g *Guard) bury() Result {
 		}
 		<-time.After(min(time.Duration(pass)*time.Millisecond, 20*time.Millisecond))
 	}
-	if g.child != 0 && !g.shared.Load() {
-		returnTerminal(g.child, syscall.Getpgrp())
+	if g.group != 0 {
+		returnTerminal(g.group, syscall.Getpgrp())
 	}
 	g.clear()
 	return Result{Cause: GuardDied, Status: syscall.WaitStatus(syscall.SIGKILL)}

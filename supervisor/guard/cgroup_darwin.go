@@ -22,6 +22,10 @@ func (*cgroup) enter(*syscall.SysProcAttr) bool { return false }
 
 func (*cgroup) end() {}
 
+func bornDead(int) bool { return false }
+
+func (*cgroup) renew() bool { return false }
+
 func (*cgroup) populated() bool { return false }
 
 func (*cgroup) remove() {}

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -30,6 +31,9 @@ type cgroup struct {
 	dir    int      // descriptor
 	file   *os.File // cgroup.kill, open so that nothing has to be looked up at the deadline
 	ending atomic.Bool
+	ends   sync.WaitGroup
+	killed bool     // once
+	births *os.File // where the next tree is born, see renew; nil is dir
 }
 
 // makeCgroup makes one below this process's own, which leaves to whoever
@@ -189,6 +193,9 @@ func (c *cgroup) enter(attr *syscall.SysProcAttr) bool {
 	attr.UseCgroupFD = c != nil
 	if c != nil {
 		attr.CgroupFD = c.dir
+		if c.births != nil {
+			attr.CgroupFD = int(c.births.Fd())
+		}
 	}
 	return c != nil
 }
@@ -203,10 +210,50 @@ func (c *cgroup) end() {
 	if c == nil || !c.ending.CompareAndSwap(false, true) {
 		return
 	}
-	go func() {
+	c.killed = true
+	c.ends.Go(func() {
 		c.kill()
 		c.ending.Store(false)
-	}()
+	})
+}
+
+// renew makes it fit for another tree, after end, or reports that it is not to be had.
+//
+// It waits until nothing sent by end can hit who enters next; that may take as long as
+// kill does, as a fork into a cgroup may. And as whoever is born in a cgroup dies at birth if
+// that was killed more often than the forker's own (Linux since 6.14, and 6.18 still:
+// cgroup_css_set_fork notes the kill_seq of the latter, cgroup_post_fork compares it with
+// that of the former), the tree gets a fresh one below, which is ended and removed with it.
+func (c *cgroup) renew() bool {
+	if c == nil {
+		return false
+	}
+	c.ends.Wait()
+	c.closeBirths()
+	if !c.killed {
+		return true
+	}
+	path, err := os.MkdirTemp(c.path, "next-")
+	if err == nil {
+		c.births, err = os.Open(path)
+	}
+	return err == nil
+}
+
+// bornDead reports whether a child that a fork has returned died before it executed
+// anything, as when this process's own cgroup was killed once (see renew):
+// PF_FORKNOEXEC in field 9 of /proc/PID/stat (include/linux/sched.h).
+func bornDead(pid int) bool {
+	p, err := readProcess(pid)
+	return err == nil && p.flags&0x40 != 0
+}
+
+func (c *cgroup) closeBirths() {
+	if c.births != nil {
+		_ = removeCgroup(c.births.Name()) // or with the rest
+		_ = c.births.Close()
+		c.births = nil
+	}
 }
 
 // populated reports whether something lives in it, or may: to miss that for lack of
@@ -239,6 +286,7 @@ func (c *cgroup) close() {
 	if c == nil {
 		return
 	}
+	c.closeBirths()
 	_ = c.file.Close()
 	_ = unix.Close(c.dir)
 }

@@ -346,3 +346,40 @@ func TestPopulatedUnlessSeenEmpty(t *testing.T) {
 		t.Error("what cannot be read counts as empty")
 	}
 }
+
+// What a killed cgroup does to those who are born in it is known, and a renewed one
+// takes them.
+func TestRenewedCgroup(t *testing.T) {
+	needCgroup(t)
+	c := makeCgroup()
+	t.Cleanup(c.remove)
+	fork := func() (dead bool, status syscall.WaitStatus) {
+		reaping.Lock() // or the strangers' reaper takes it
+		defer reaping.Unlock()
+		attr := &syscall.ProcAttr{Sys: &syscall.SysProcAttr{}}
+		c.enter(attr.Sys)
+		pid, err := syscall.ForkExec("/bin/sleep", []string{"sleep", "60"}, attr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		dead = bornDead(pid)
+		_ = syscall.Kill(pid, syscall.SIGTERM)
+		if _, err := syscall.Wait4(pid, &status, 0, nil); err != nil {
+			t.Fatal(err)
+		}
+		return dead, status
+	}
+	for range 3 {
+		if !c.renew() {
+			t.Fatal("cannot be renewed")
+		}
+		if dead, status := fork(); dead || status.Signal() != syscall.SIGTERM {
+			t.Fatalf("the child of a fresh cgroup: dead %v, status %v", dead, status)
+		}
+		c.end()
+	}
+	c.ends.Wait()
+	if dead, status := fork(); dead != (status.Signal() == syscall.SIGKILL) {
+		t.Errorf("the child of a killed cgroup: dead %v, status %v", dead, status)
+	}
+}

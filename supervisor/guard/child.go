@@ -12,11 +12,12 @@ import (
 	"leaderrun/lock/bootclock"
 )
 
-// run starts the command and returns when nothing of its tree is left.
+// run starts a command and returns when nothing of its tree is left.
 func (s *server) run(o order) (cause string) {
-	s.deadline, s.started = o.Deadline, true
+	s.deadline, s.number = o.Deadline, o.Run
+	s.background, s.group, s.handed, s.status = len(o.Shell) > 0, 0, false, 0
 	var dead report
-	if err := s.start(o.Env); err != nil {
+	if err := s.start(o); err != nil {
 		dead.Cause, dead.Errno = causeNoStart, errnoOf(err)
 		_ = s.death.disarm()
 	} else {
@@ -53,51 +54,68 @@ func errnoOf(err error) syscall.Errno {
 
 // start forks the child, if the deadline allows it right before; watch looks
 // at the clock again right after.
-func (s *server) start(env []string) error {
+func (s *server) start(o order) error {
 	if err := s.death.set(s.deadline.Add(selfKillSlack)); err != nil {
 		return err
 	}
 	s.timer.Reset(s.deadline)
-	attr := &syscall.ProcAttr{Env: childEnv(env), Files: []uintptr{0, 1, 2}, Sys: childAttr()}
-	front, terminal := foreground()
-	shared := terminal && !alone(os.Getppid(), s.spec.Group)
-	if shared {
-		attr.Sys.Pgid = s.spec.Group
+	if !s.cgroup.renew() {
+		s.cgroup = nil
 	}
-	path := string(s.spec.Path)
-	pid, err := s.fork(path, s.argv, attr)
-	if errors.Is(err, syscall.ENOEXEC) { // a script without #!, as execvp(3) runs it
-		argv := slices.Concat([]string{"/bin/sh", path}, s.argv[1:])
-		pid, err = s.fork("/bin/sh", argv, attr)
+	front, terminal := foreground()
+	shared := !s.background && terminal && !alone(os.Getppid(), s.spec.Group)
+	var pid int
+	var err error
+	if s.background {
+		pid, err = s.forkShell(o, s.fork)
+	} else {
+		pid, err = s.forkCommand(o.Env, shared)
 	}
 	if err != nil {
 		return err
 	}
-	go hurry() // not before: the child is to run as leaderrun was told to
+	go hurry() // not before there is somebody to be quick for
 	s.child = pid
 	if !shared {
 		s.group = pid
-		s.handed = front == s.spec.Group && handTerminal(front, s.group)
+		s.handed = front == s.spec.Group && s.toFront()
 	}
 	p, _ := readProcess(pid)
 	_ = send(s.reports, report{Is: isStarted, PID: pid, Start: p.start, Shared: shared})
-	for _, sig := range s.early {
-		s.signal(sig)
+	early := s.early
+	s.early = nil
+	for _, o := range early {
+		s.pass(o)
 	}
 	return nil
 }
 
-// fork starts a program in the tree's cgroup or, where that is refused, outside.
+// forkCommand starts the Spec's command, in the supervisor's group or in its own.
+func (s *server) forkCommand(env []string, shared bool) (pid int, err error) {
+	attr := &syscall.ProcAttr{Env: childEnv(env), Files: []uintptr{0, 1, 2}, Sys: childAttr()}
+	if shared {
+		attr.Sys.Pgid = s.spec.Group
+	}
+	path := string(s.spec.Path)
+	pid, err = s.fork(path, s.argv, attr)
+	if errors.Is(err, syscall.ENOEXEC) { // a script without #!, as execvp(3) runs it
+		pid, err = s.fork(shell, slices.Concat([]string{shell, path}, s.argv[1:]), attr)
+	}
+	return pid, err
+}
+
+// fork starts a command's program in the tree's cgroup or, where that is refused, outside.
 // Whether the fork or the exec failed cannot be told apart; what cannot be
 // executed fails twice.
 func (s *server) fork(path string, argv []string, attr *syscall.ProcAttr) (pid int, err error) {
 	for range 2 {
-		if bootclock.Now() >= s.deadline {
-			return 0, syscall.ETIME
-		}
 		inside := s.cgroup.enter(attr.Sys)
-		pid, err = syscall.ForkExec(path, argv, attr)
-		if err == nil || !inside || errors.Is(err, syscall.ENOEXEC) {
+		pid, err = forkExec(path, argv, attr, s.inTime)
+		if err == nil && inside && bornDead(pid) {
+			_, err = syscall.Wait4(pid, nil, 0, nil)
+			err = errors.Join(err, syscall.EAGAIN)
+		}
+		if err == nil || !inside || errors.Is(err, syscall.ENOEXEC) || errors.Is(err, syscall.ETIME) {
 			break
 		}
 		s.cgroup = nil
@@ -123,7 +141,13 @@ func (s *server) watch() (cause string) {
 			case doDeadline:
 				s.extend(o.Deadline)
 			case doSignal:
-				s.signal(o.Signal)
+				s.pass(o)
+			case doHold:
+				s.hold = true
+			case doCheck:
+				s.check(o)
+			case doEndCheck:
+				s.endCheck(o.Check)
 			case doKill:
 				return causeOrder
 			}
@@ -146,7 +170,7 @@ func (s *server) extend(deadline bootclock.Instant) {
 	}
 }
 
-// lookAtChildren reaps adopted orphans, but leaves the child to be reaped
+// lookAtChildren reaps checks and adopted orphans, but leaves the child to be reaped
 // after its group was killed.
 func (s *server) lookAtChildren() (cause string) {
 	for {
@@ -158,7 +182,7 @@ func (s *server) lookAtChildren() (cause string) {
 		case s.child:
 			return causeExit
 		}
-		_, _ = syscall.Wait4(pid, nil, syscall.WNOHANG, nil)
+		s.reapOne(pid)
 	}
 }
 
@@ -174,6 +198,7 @@ func (s *server) kill() {
 				_ = syscall.Kill(-s.group, syscall.SIGKILL) // before its leader is reaped the group cannot be another's
 			}
 		}
+		s.endChecks()
 		s.cgroup.end()
 		// Only now may the deadline's timer go: from here on it ends a guard that
 		// is stopped while it kills, and the supervisor ends what is left.
@@ -210,6 +235,8 @@ func (s *server) reap() (none bool) {
 			return false
 		case pid == s.child:
 			s.child, s.status = 0, status
+		default:
+			delete(s.checks, pid)
 		}
 	}
 }

@@ -175,7 +175,7 @@ func headlessMain(pidFile string) {
 func TestHeadlessProcessIsKilled(t *testing.T) {
 	pidFile := filepath.Join(t.TempDir(), "pid")
 	g := start(t, []string{"/bin/sh", "-c", "/proc/$PPID/exe headless " + pidFile + " & while ! [ -s " + pidFile + " ]; do :; done"})
-	res := g.Run(t.Context(), nil, lasting(time.Minute), func(int, uint64) {})
+	res := g.Command(Command{}).Run(t.Context(), lasting(time.Minute), func(int, uint64) {})
 	b, err := os.ReadFile(pidFile)
 	if err != nil {
 		t.Fatal(err)
@@ -200,7 +200,7 @@ func TestGuardStoppedWhileItKills(t *testing.T) {
 	child := make(chan int, 1)
 	done := make(chan Result, 1)
 	go func() {
-		done <- g.Run(t.Context(), nil, lasting(4*time.Second), func(pid int, _ uint64) { child <- pid })
+		done <- g.Command(Command{}).Run(t.Context(), lasting(4*time.Second), func(pid int, _ uint64) { child <- pid })
 	}()
 	pid := <-child
 	waitFor(t, "the end of the child", func() bool {
@@ -237,7 +237,7 @@ func superviseMain(script, ticket string) int {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
-	g.Run(context.Background(), []string{MarkVariable + "=supervise#1"}, lasting(time.Hour), func(int, uint64) {})
+	g.Command(Command{Env: []string{MarkVariable + "=supervise#1"}}).Run(context.Background(), lasting(time.Hour), func(int, uint64) {})
 	left, err := below(os.Getpid())
 	left = slices.DeleteFunc(left, func(p process) bool { return p.state != 'Z' })
 	if err != nil || len(left) > 0 {

@@ -54,7 +54,7 @@ func lines[M interface{ known() bool }](t *testing.T, b []byte) {
 // any after the first that is none.
 func FuzzReceive(f *testing.F) {
 	for _, s := range []string{
-		`{"do":"deadline","deadline":5}`, "{\"do\":\"start\",\"env\":[\"A=B\"]}\n{\"do\"", "null\n[]\n\n", `{"do":"signal","signal":-9}`,
+		`{"do":"deadline","deadline":5}`, "{\"do\":\"start\",\"run\":1,\"env\":[\"A=B\"]}\n{\"do\"", "null\n[]\n\n", `{"do":"signal","run":1,"signal":-9}`,
 		"{\"do\":\"kill\"}\n{}\n{\"do\":\"deadline\",\"deadline\":9}", `{"is":"started","pid":-1}`, `{"is":"dead","cause":"exit"}`, "{\"do\":\"kill\"}\r\n",
 	} {
 		f.Add([]byte(s))

@@ -1,15 +1,17 @@
 //go:build unix
 
-// Package guard runs a command in a second, small process, the guard, that
-// ends the command's whole tree at an absolute deadline, whatever becomes of
-// the process that asked for it.
+// Package guard runs commands in a second, small process, the guard, that ends
+// a command's whole tree at an absolute deadline, whatever becomes of the
+// process that asked for it. One guard runs the commands of one tenure, one
+// after the other.
 //
-// What it guarantees on Linux: when Run returns, no process that the command
+// What it guarantees on Linux: when [Run.Run] returns, no process that the command
 // started is left, also those that called setsid or forked twice. At the
 // tenure's ValidUntil, as last told to the guard, the guard kills the tree;
 // if the guard is stopped or starved, the kernel kills guard and child
-// [selfKillSlack] later, and Run the rest. If this process is gone, the guard
-// kills the tree at once and gives the lock back with its ticket.
+// [selfKillSlack] later, and Run.Run the rest. If this process is gone, the guard
+// kills the tree at once and gives the lock back with its ticket. What [Guard.Check]
+// starts is of the tree of the command that runs.
 //
 // Where a cgroup v2 below this process's own may be made, the tree lives in it
 // and dies by one write, whatever it forks and whichever user it has become; a
@@ -37,7 +39,6 @@
 package guard
 
 import (
-	"context"
 	"fmt"
 	"os"
 	"sync"
@@ -59,10 +60,14 @@ const (
 // reportWithin is how long a guard may take to report its tree dead once the
 // tenure is over, before it counts as frozen and is killed itself, and the rest
 // of the tree by this process. It is under the least margin of a deadline, 250
-// ms. A guard that was only slow loses nothing by it.
+// ms.
 const reportWithin = 200 * time.Millisecond
 
-// A Tenure is the part of a lease that Run needs.
+// reportLater is that while the lease goes on: a guard that is only slow, as on a
+// loaded machine, is still needed for --on-lost.
+const reportLater = 2 * time.Second
+
+// A Tenure is the part of a lease that a Run needs.
 type Tenure interface {
 	ValidUntil() bootclock.Instant
 	Renewed() <-chan struct{}
@@ -75,9 +80,9 @@ type Spec struct {
 	Argv []string // with the command's name
 	Held *os.File // the lock's descriptor, to be kept open by the guard, or nil
 
-	// Told from the goroutine that called Run; they must not block.
+	// Told from the goroutine that called Run.Run; they must not block.
 	Stopped    func(syscall.Signal)     // job control stopped the child
-	Unkillable func(pid int, err error) // Run tries on and on
+	Unkillable func(pid int, err error) // Run.Run tries on and on
 }
 
 // A Cause says who ended the tree.
@@ -87,16 +92,16 @@ type Cause string
 const (
 	Exited     Cause = "exit"        // the child, by itself or by a signal that was sent to it
 	Deadline   Cause = "deadline"    // the guard
-	Killed     Cause = "killed"      // Run, because the tenure was lost or its context done
+	Killed     Cause = "killed"      // Run.Run, because the tenure was lost or its context done
 	NotStarted Cause = "not started" // nobody: see Result.Errno
-	GuardDied  Cause = "guard died"  // Run, after it
+	GuardDied  Cause = "guard died"  // Run.Run, after it; nothing more can be run
 )
 
 // A Result is how a command ended.
 type Result struct {
 	Cause  Cause
 	Status syscall.WaitStatus // of the child; SIGKILL if nobody saw it
-	Errno  syscall.Errno      // NotStarted: of the exec; ETIME when the tenure was over already
+	Errno  syscall.Errno      // NotStarted: of the exec; ETIME when the tenure was over or the ticket given back
 	Front  bool               // the child was in the terminal's foreground
 }
 
@@ -108,7 +113,7 @@ func (r Result) ExitCode() int {
 	return r.Status.ExitStatus()
 }
 
-// A Guard is a guard process that waits to run a command once.
+// A Guard is a guard process that waits to run commands, one at a time.
 type Guard struct {
 	spec     Spec
 	pid      int
@@ -120,8 +125,9 @@ type Guard struct {
 	beside   chan struct{} // closed when the sentinel is there, if there can be one
 	sentinel *sentinel
 	mark     string // of the tenure, see MarkVariable
-	child    int    // pid, and process group unless that is shared
-	shared   atomic.Bool
+	child    int    // pid of the latest
+	group    int    // its process group; 0 if that is shared
+	now      current
 	ended    sync.Once // the guard
 	reaped   atomic.Bool
 	cleared  sync.Once // what stood beside it
@@ -138,7 +144,7 @@ func Start(s Spec) (*Guard, error) {
 
 // Prepare has the guard hold the ticket, which is what the release command reads to
 // give the lock back, from now on: if this process dies, the guard gives it back. It
-// is called once, before Run.
+// is called once, before the first command.
 func (g *Guard) Prepare(ticket []byte) error {
 	spec := &wireSpec{Path: []byte(g.spec.Path), Ticket: ticket, Group: syscall.Getpgrp()}
 	if err := send(g.control, order{Do: doPrepare, Spec: spec}); err != nil {
@@ -150,72 +156,14 @@ func (g *Guard) Prepare(ticket []byte) error {
 // Cgroup names the tree's to EndOrphans; "" is none.
 func (g *Guard) Cgroup() string { return g.cgroup.id() }
 
-// SharesGroup reports whether the child runs in this process's group (see
-// alone), so that the terminal's signals reach both.
-func (g *Guard) SharesGroup() bool { return g.shared.Load() }
-
-// Signal passes a signal on to the child. It does not block; a guard that does
-// not read, being frozen, gets no more than a pipe holds.
-func (g *Guard) Signal(sig syscall.Signal) {
-	_ = send(g.control, order{Do: doSignal, Signal: sig})
-}
-
-// Run runs the command until it exits, t is lost or ctx is done, and returns
-// only when no process that it started is left. Env is added to the inherited
-// environment. Started is told the child's pid and its start time (field 22 of
-// /proc/PID/stat). It may be called once.
-func (g *Guard) Run(ctx context.Context, env []string, t Tenure, started func(pid int, start uint64)) Result {
-	lost, done := t.Lost(), ctx.Done()
-	g.mark = lastMark(env)
-	var overdue <-chan time.Time
-	kill := func() {
-		lost, done = nil, nil
-		_ = send(g.control, order{Do: doKill})
-		overdue = time.After(reportWithin)
-	}
-	select {
-	case <-g.beside: // or the guard is frozen before it was ready
-	case <-lost:
-	case <-done:
-		return g.bury()
-	}
-	select {
-	case <-lost: // between the election and now
-		return Result{Cause: NotStarted, Errno: syscall.ETIME}
-	default:
-	}
-	if err := send(g.control, order{Do: doStart, Deadline: t.ValidUntil(), Env: env}); err != nil {
-		return g.bury()
-	}
-	for {
-		select {
-		case <-lost:
-			kill()
-		case <-done:
-			kill()
-		case <-t.Renewed():
-			_ = send(g.control, order{Do: doDeadline, Deadline: t.ValidUntil()})
-		case <-overdue:
-			return g.bury()
-		case r, ok := <-g.reports:
-			if !ok {
-				return g.bury()
-			}
-			switch {
-			case r.Is == isDead:
-				return r.result()
-			case r.Is == isStarted:
-				g.child = r.PID
-				g.shared.Store(r.Shared)
-				started(r.PID, r.Start)
-			case r.Is == isStopped && g.spec.Stopped != nil:
-				g.spec.Stopped(r.Signal)
-			case r.Is == isUnkillable && g.spec.Unkillable != nil:
-				g.spec.Unkillable(r.PID, r.Errno)
-			}
-		}
-	}
-}
+// Hold says that more commands follow: the guard, whose tree is dead, does not give the
+// ticket back while this process lives, but at once when it is gone. Without it the guard
+// does so [giveBackAfter] a tree's death and starts nothing any more (see NotStarted). A
+// tree that the guard had to end at the deadline is the last in any case: its ticket is
+// given back even though this process lives, since it may be frozen.
+//
+// It may be called at any time, once for all commands; it does not block.
+func (g *Guard) Hold() { _ = send(g.control, order{Do: doHold}) }
 
 func (r report) result() Result {
 	res := Result{Status: syscall.WaitStatus(r.Status), Errno: r.Errno, Front: r.Front}

@@ -26,9 +26,10 @@ func TestMain(m *testing.M) {
 			os.Exit(Serve(fd(2), fd(3), fd(4), os.Args[5], os.Args[7:]))
 		case SentinelCommand:
 			os.Exit(Watch(os.Args[2]))
-		case ReleaseCommand: // the ticket names a file to make
+		case ReleaseCommand: // the ticket names a file to add to
 			ticket, _ := io.ReadAll(os.Stdin)
-			_ = os.WriteFile(string(ticket), []byte(strings.Join(os.Args[2:], " ")), 0o600)
+			f, _ := os.OpenFile(string(ticket), os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
+			_, _ = f.WriteString(strings.Join(os.Args[2:], " "))
 			os.Exit(0)
 		case "hardened":
 			os.Exit(hardenedMain())
@@ -36,6 +37,8 @@ func TestMain(m *testing.M) {
 			os.Exit(stormMain(os.Args[2], os.Args[3]))
 		case "headless":
 			headlessMain(os.Args[2])
+		case "idle", "check": // run something, and be killed
+			os.Exit(leaveMain(os.Args[1], os.Args[2], os.Args[3]))
 		case "supervise": // run a tree, and be killed
 			os.Exit(superviseMain(os.Args[2], os.Args[3]))
 		}
@@ -88,20 +91,28 @@ func tree(t *testing.T) (argv []string, pids func() []int) {
 
 func start(t *testing.T, argv []string) *Guard {
 	t.Helper()
-	g, err := Start(Spec{Path: argv[0], Argv: argv})
+	g, _ := startSpec(t, Spec{Path: argv[0], Argv: argv})
+	return g
+}
+
+// startSpec also returns whether the ticket was given back.
+func startSpec(t *testing.T, s Spec) (g *Guard, givenBack func() bool) {
+	t.Helper()
+	g, err := Start(s)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(g.Dismiss)
-	if err := g.Prepare([]byte(filepath.Join(t.TempDir(), "given-back"))); err != nil {
+	ticket := filepath.Join(t.TempDir(), "given-back")
+	if err := g.Prepare([]byte(ticket)); err != nil {
 		t.Fatal(err)
 	}
-	return g
+	return g, func() bool { _, err := os.Stat(ticket); return err == nil }
 }
 
 func background(ctx context.Context, g *Guard, tenure Tenure) <-chan Result {
 	done := make(chan Result, 1)
-	go func() { done <- g.Run(ctx, nil, tenure, func(int, uint64) {}) }()
+	go func() { done <- g.Command(Command{}).Run(ctx, tenure, func(int, uint64) {}) }()
 	return done
 }
 

@@ -4,6 +4,17 @@ package guard
 
 import "syscall"
 
+// pass passes a signal on to the child that it is meant for: now, later or, where that
+// is dead, not at all.
+func (s *server) pass(o order) {
+	switch {
+	case o.Run > s.number:
+		s.early = append(s.early, o)
+	case o.Run == s.number && s.child != 0:
+		s.signal(o.Signal)
+	}
+}
+
 // signal passes a signal on: to the child alone, but job control to its group,
 // as a terminal and a shell do.
 func (s *server) signal(sig syscall.Signal) {
@@ -19,7 +30,7 @@ func (s *server) signal(sig syscall.Signal) {
 
 // toFront gives the child's group the terminal, if the supervisor's has it.
 func (s *server) toFront() bool {
-	ok := handTerminal(s.spec.Group, s.group)
+	ok := !s.background && handTerminal(s.spec.Group, s.group)
 	s.handed = s.handed || ok
 	return ok
 }
@@ -34,6 +45,9 @@ func (s *server) inFront() bool {
 // group it has stopped both.
 func (s *server) stopped(sig syscall.Signal) {
 	if sig == 0 || sig == syscall.SIGSTOP || s.group == 0 {
+		return
+	}
+	if s.background && sig != syscall.SIGTSTP { // it wants a terminal that it will not get
 		return
 	}
 	_, terminal := foreground()

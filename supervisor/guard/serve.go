@@ -47,13 +47,18 @@ type server struct {
 	death   *deathTimer
 	timer   bootclock.Timer
 
-	deadline bootclock.Instant
-	started  bool
-	child    int  // pid; 0 before the start and when it is reaped
-	group    int  // the child's process group, if it is its own
-	handed   bool // the terminal's foreground was given to that group
-	status   syscall.WaitStatus
-	early    []syscall.Signal // came before the child was there
+	hold  bool    // more commands follow
+	early []order // signals that came before their child was there
+
+	// Of the latest command:
+	number     int // from 1
+	deadline   bootclock.Instant
+	background bool        // a shell's text
+	child      int         // pid; 0 before the start and when it is reaped
+	group      int         // the child's process group, if it is its own
+	handed     bool        // the terminal's foreground was given to that group
+	checks     map[int]int // numbers of those that are not reaped, by pid, which is their process group
+	status     syscall.WaitStatus
 }
 
 // Serve is the guard process: it obeys the orders that come through the
@@ -66,6 +71,7 @@ func Serve(control, reports, held int, cgroup string, argv []string) int {
 	s := &server{
 		argv:   argv,
 		orders: make(chan order, 16), gone: make(chan struct{}), sigchld: make(chan os.Signal, 1),
+		checks:  make(map[int]int),
 		reports: adopt(reports, "reports"), cgroup: joinCgroup(cgroup),
 	}
 	if held >= 0 {
@@ -118,21 +124,28 @@ func absorbSignals() {
 	}
 }
 
-// idle waits for the order to start, and after the tree is dead for the
-// supervisor to release and end this process. Whoever is left alone gives the
-// ticket back.
+// idle waits for the order to start, and after the tree is dead for the next, or
+// for the supervisor to release and end this process. Whoever is left alone gives
+// the ticket back.
 func (s *server) idle() {
 	var late <-chan time.Time
+	cause, over := "", false
 	for {
 		select {
 		case o := <-s.orders:
 			switch {
 			case o.Do == doPrepare && o.Spec != nil:
 				s.spec = *o.Spec
-			case o.Do == doSignal && !s.started:
-				s.early = append(s.early, o.Signal)
-			case o.Do == doStart && !s.started:
-				if s.run(o) == causeOrphaned {
+			case o.Do == doHold:
+				s.hold = true
+			case o.Do == doPing && !over:
+				_ = send(s.reports, report{Is: isThere})
+			case o.Do == doSignal:
+				s.pass(o)
+			case o.Do == doStart && over:
+				s.tellDead(report{Cause: causeNoStart, Errno: syscall.ETIME})
+			case o.Do == doStart && o.Run > s.number:
+				if cause = s.run(o); cause == causeOrphaned {
 					s.giveBack()
 					return
 				}
@@ -142,8 +155,10 @@ func (s *server) idle() {
 			s.giveBack()
 			return
 		case <-late:
-			s.giveBack()
 			late = nil
+			if over = !s.hold || cause == causeDeadline; over {
+				s.giveBack()
+			}
 		}
 	}
 }
@@ -168,7 +183,7 @@ func (s *server) giveBack() {
 		args = append(args, itoa(s.held.Fd()))
 	}
 	files[0] = r.Fd()
-	pid, err := syscall.ForkExec(selfExe(), args, &syscall.ProcAttr{Env: os.Environ(), Files: files})
+	pid, err := forkExec(selfExe(), args, &syscall.ProcAttr{Env: os.Environ(), Files: files}, always)
 	_ = r.Close()
 	if err != nil {
 		return

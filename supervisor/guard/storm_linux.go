@@ -3,6 +3,7 @@ package guard
 import (
 	"os"
 	"strconv"
+	"sync"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -15,15 +16,19 @@ import (
 // Under a seccomp filter nobody asks: as systemd's SystemCallFilter=~@resources
 // is meant, the kernel kills whoever does, and with the guard the child.
 //
-// What the main thread forks later, as the release command, does not inherit it
-// (sched(7), SCHED_RESET_ON_FORK); threads that the others start do.
+// What is forked then hurries too, unless it is forked by unhurried.
 func hurry() {
+	hurrying.Lock()
+	defer hurrying.Unlock()
 	if mode, err := unix.PrctlRetInt(unix.PR_GET_SECCOMP, 0, 0, 0, 0); err == nil && mode != 0 {
 		return
 	}
 	now, err := unix.SchedGetAttr(0, 0)
 	if err != nil || now.Policy == unix.SCHED_FIFO || now.Policy == unix.SCHED_RR || now.Policy == unix.SCHED_DEADLINE {
 		return
+	}
+	if hurrying.given == nil {
+		hurrying.given = &unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: now.Policy, Nice: now.Nice}
 	}
 	realTime := unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: unix.SCHED_RR, Priority: 1}
 	nice := unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: unix.SCHED_NORMAL, Nice: -20}
@@ -34,14 +39,31 @@ func hurry() {
 			continue
 		}
 		for _, attr := range []unix.SchedAttr{realTime, nice} {
-			if tid == os.Getpid() {
-				attr.Flags = unix.SCHED_FLAG_RESET_ON_FORK
-			}
 			if unix.SchedSetAttr(tid, &attr, 0) == nil {
 				break
 			}
 		}
 	}
+}
+
+var hurrying struct {
+	sync.Mutex
+	given *unix.SchedAttr // what this process had before; nil if it never hurried
+}
+
+// unhurried calls f, on a thread that the caller has locked, with the priority that this
+// process was given. A thread that stayed without hurry would do for that, too, but in a storm
+// keep the others waiting.
+func unhurried(f func()) {
+	hurrying.Lock()
+	defer hurrying.Unlock()
+	if hurrying.given != nil {
+		now, err := unix.SchedGetAttr(0, 0)
+		if err == nil && unix.SchedSetAttr(0, hurrying.given, 0) == nil {
+			defer func() { _ = unix.SchedSetAttr(0, now, 0) }()
+		}
+	}
+	f()
 }
 
 // killChildren kills our children as fast as they are listed: of what forks and

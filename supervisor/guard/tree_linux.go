@@ -31,6 +31,17 @@ func becomeSubreaper() error {
 // last part of selfExe.
 func nameProcess(name string) { _ = os.WriteFile("/proc/self/comm", []byte(name), 0) }
 
+// emptyPipe reports whether a pipe holds nothing and has room for n bytes; it may have
+// less than usual (pipe(7), /proc/sys/fs/pipe-user-pages-soft).
+func emptyPipe(fd, n int) bool {
+	unread, err := unix.IoctlGetInt(fd, unix.TIOCINQ)
+	if err != nil || unread > 0 {
+		return false
+	}
+	size, err := unix.FcntlInt(uintptr(fd), unix.F_GETPIPE_SZ, 0)
+	return err == nil && size >= n
+}
+
 // Supported returns an error if this host lacks what the guard stands on.
 func Supported() error {
 	self, err := os.Readlink("/proc/self")
@@ -74,6 +85,7 @@ func parseStat(pid int, b []byte) (p process, err error) {
 	p = process{pid: pid, state: f[0][0]}
 	p.parent, _ = strconv.Atoi(string(f[1]))
 	p.group, _ = strconv.Atoi(string(f[2]))
+	p.flags, _ = strconv.ParseUint(string(f[6]), 10, 64)
 	p.start, err = strconv.ParseUint(string(f[19]), 10, 64)
 	return p, err
 }

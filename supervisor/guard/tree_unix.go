@@ -15,6 +15,7 @@ type process struct {
 	group       int
 	start       uint64 // in the kernel's unit: with pid it names a process for good
 	state       byte
+	flags       uint64 // Linux: PF_ of include/linux/sched.h
 }
 
 // descendants returns what is below root, parents before children, without

@@ -14,26 +14,35 @@ import (
 	"leaderrun/lock/bootclock"
 )
 
-// maxMessage bounds one message. It is also the least capacity of a pipe, so
-// that the first message always fits.
+// maxMessage bounds one message. It is also the usual capacity of a pipe.
 const maxMessage = 64 << 10
+
+// pipeBuf is PIPE_BUF of Linux: no message up to that length is ever cut (pipe(7)).
+const pipeBuf = 4096
 
 // An order goes from the supervisor to the guard: one line of JSON.
 type order struct {
 	Do       string            `json:"do"`
 	Spec     *wireSpec         `json:"spec,omitempty"`     // prepare
+	Run      int               `json:"run,omitempty"`      // start, signal, check: which command, from 1
+	Check    int               `json:"check,omitempty"`    // check, end check: which, from 1
 	Deadline bootclock.Instant `json:"deadline,omitempty"` // start, deadline
-	Env      []string          `json:"env,omitempty"`      // start: added to what is inherited
+	Shell    []byte            `json:"shell,omitempty"`    // start, check: text for a shell; need not be UTF-8
+	Env      []string          `json:"env,omitempty"`      // start, check: added to what is inherited
 	Signal   syscall.Signal    `json:"signal,omitempty"`   // signal
 }
 
 // What a guard can be ordered to do.
 const (
 	doPrepare  = "prepare"  // always first
-	doStart    = "start"    // start the command, at most once
+	doStart    = "start"    // start a command; the one before is dead
 	doDeadline = "deadline" // move the deadline forward
 	doSignal   = "signal"   // send a signal to the child
 	doKill     = "kill"     // SIGKILL the tree now
+	doHold     = "hold"     // more commands follow
+	doPing     = "ping"     // say that you are there
+	doCheck    = "check"    // start a shell's text beside the command
+	doEndCheck = "end check"
 )
 
 type wireSpec struct {
@@ -48,7 +57,8 @@ type report struct {
 	PID    int            `json:"pid,omitempty"`
 	Start  uint64         `json:"start,omitempty"`  // started: field 22 of /proc/PID/stat
 	Signal syscall.Signal `json:"signal,omitempty"` // stopped
-	Status uint32         `json:"status,omitempty"` // dead: as wait(2) gives it
+	Check  int            `json:"check,omitempty"`  // checked: which
+	Status uint32         `json:"status,omitempty"` // dead, checked: as wait(2) gives it
 	Cause  string         `json:"cause,omitempty"`  // dead
 	Shared bool           `json:"shared,omitempty"` // started: in the supervisor's process group
 	Front  bool           `json:"front,omitempty"`  // dead: the child was in the terminal's foreground
@@ -60,7 +70,9 @@ const (
 	isReady      = "ready" // to obey
 	isStarted    = "started"
 	isStopped    = "stopped"    // job control stopped the child
+	isChecked    = "checked"    // a check has ended
 	isDead       = "dead"       // nothing of the tree is left
+	isThere      = "there"      // the answer to a ping
 	isUnkillable = "unkillable" // PID may not be killed; tried on and on
 )
 
@@ -75,7 +87,8 @@ const (
 
 // send writes a message without blocking: whoever reads may be frozen, and a
 // deadline or a kill must not wait for that. An error means that it was not
-// sent; a message is never sent in part.
+// sent; on Linux a message is never sent in part: one that could be cut is put only into
+// an empty pipe that can hold it, and is EAGAIN else. Nobody else writes to the pipe.
 func send(f *os.File, message any) error {
 	line, err := json.Marshal(message)
 	if err != nil {
@@ -92,13 +105,15 @@ func send(f *os.File, message any) error {
 	var wrote int
 	var werr error
 	err = raw.Write(func(fd uintptr) bool {
+		if len(line) > pipeBuf && !emptyPipe(int(fd), len(line)) {
+			werr = syscall.EAGAIN
+			return true
+		}
 		wrote, werr = writeFD(int(fd), line)
 		return true // never wait
 	})
 	if err = errors.Join(err, werr); err == nil && wrote < len(line) {
-		// Only a message above PIPE_BUF can be cut (pipe(7)), and only the
-		// first one is that long, into an empty pipe.
-		err = io.ErrShortWrite
+		err = io.ErrShortWrite // macOS: whoever reads takes what comes next for noise
 	}
 	return err
 }
@@ -109,8 +124,14 @@ func (o order) known() bool {
 	case doPrepare:
 		return o.Spec != nil
 	case doSignal:
-		return o.Signal > 0
-	case doStart, doDeadline, doKill:
+		return o.Signal > 0 && o.Run > 0
+	case doStart:
+		return o.Run > 0
+	case doCheck:
+		return o.Run > 0 && o.Check > 0
+	case doEndCheck:
+		return o.Check > 0
+	case doDeadline, doKill, doHold, doPing:
 		return true
 	}
 	return false
@@ -120,7 +141,9 @@ func (r report) known() bool {
 	switch r.Is {
 	case isStarted:
 		return r.PID > 0
-	case isReady, isStopped, isDead, isUnkillable:
+	case isChecked:
+		return r.Check > 0
+	case isReady, isThere, isStopped, isDead, isUnkillable:
 		return true
 	}
 	return false
