@@ -65,6 +65,7 @@ type tenure struct {
 	mains       []int    // pids of the main process; one, or the history is broken
 	first, last instant
 	roles       map[string]instant // role to its last beat
+	pause       time.Duration      // the longest that the main process did not beat, living on
 }
 
 // A history is the file of beats, read as it grows.
@@ -110,6 +111,9 @@ func (h *history) add(b beat) {
 		h.tenures[b.token] = n
 	}
 	n.first, n.last = min(n.first, b.at), max(n.last, b.at)
+	if last := n.roles[b.role]; b.role == "main" && last != 0 {
+		n.pause = max(n.pause, b.at.since(last))
+	}
 	n.roles[b.role] = max(n.roles[b.role], b.at)
 	if !slices.Contains(n.candidates, b.candidate) {
 		n.candidates = append(n.candidates, b.candidate)
@@ -189,7 +193,7 @@ func (h *history) String() string {
 		for role, last := range n.roles {
 			fmt.Fprintf(&b, " %s %v", role, last.since(all[0].first))
 		}
-		b.WriteByte('\n')
+		fmt.Fprintf(&b, "; longest pause %v\n", n.pause)
 	}
 	return b.String()
 }

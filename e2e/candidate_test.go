@@ -3,7 +3,9 @@
 package e2e
 
 import (
+	"cmp"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -142,6 +144,15 @@ func (c *candidate) ended() bool {
 	default:
 		return false
 	}
+}
+
+// fate tells one that stopped its child and went on from one that was told to end,
+// also where there is no log.
+func (c *candidate) fate() string {
+	if c.ended() {
+		return fmt.Sprintf("ended with %d", c.status)
+	}
+	return cmp.Or(stateOf(c.pid), "gone")
 }
 
 // exits waits for the end of the candidate and asserts its status.

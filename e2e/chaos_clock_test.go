@@ -154,7 +154,8 @@ func TestWallClockStepped(t *testing.T) {
 	e := newElection(t, fileStore(t))
 	steps := []clockStep{{now().add(300 * time.Millisecond), 7 * 60 * 60}, {now().add(3 * time.Second), -5 * 60 * 60}}
 	a := e.start(spec{
-		id: "a", ttl: 2 * time.Second, bin: jumpyBin(t), env: []string{clockEnv + "=" + inEnvironment(steps)}, command: e.tame(),
+		id: "a", ttl: 4 * time.Second, flags: littleGrace, bin: jumpyBin(t), command: e.tame(),
+		env: []string{clockEnv + "=" + inEnvironment(steps)},
 	})
 	first := e.leads(a, nil)
 	e.goesOn(first, 5*time.Second)

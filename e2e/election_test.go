@@ -206,7 +206,7 @@ func (e *election) tell() {
 	e.t.Logf("beats:\n%v", e.history)
 	e.t.Logf("signals: %v", e.signalsReceived())
 	for _, c := range e.candidates {
-		e.t.Logf("candidate %s (pid %d):\n%s\n%s", c.id, c.pid, readFile(c.log), readFile(c.out))
+		e.t.Logf("candidate %s (pid %d, %s):\n%s\n%s", c.id, c.pid, c.fate(), readFile(c.log), readFile(c.out))
 	}
 	for _, p := range treeOf(e.t, e.dir) {
 		e.t.Logf("alive: pid %d of %d, %s, %v", p.pid, p.ppid, p.state, p.args)

@@ -69,7 +69,9 @@ func TestSlowStore(t *testing.T) {
 		proxy := servers.NewProxy(t, s.Endpoints()[0])
 		proxy.Delay(answer/2, answer/2)
 		url := s.at(proxy.Addr())
-		a, b, first := e.pair(spec{ttl: ttl, store: url, command: e.tame()}, spec{ttl: ttl, store: url, command: e.wild()})
+		a, b, first := e.pair(
+			spec{ttl: ttl, flags: littleGrace, store: url, command: e.tame()},
+			spec{ttl: ttl, store: url, command: e.wild()})
 		e.goesOn(first, ttl+time.Second)
 		a.signal(t, unix.SIGTERM)
 		e.handedOver(first, e.leads(b, first), s.takeover(ttl))

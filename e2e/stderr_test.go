@@ -75,18 +75,19 @@ func withStderr(f *os.File) func(*exec.Cmd) {
 }
 
 // A standard error that takes nothing delays no renewal: the child goes on for
-// several leases, and stops with its status when it is told to.
+// longer than a lease, and stops with its status when it is told to.
 func TestStderrDelaysNoRenewal(t *testing.T) {
 	t.Parallel()
 	for name, open := range badStderr() {
 		t.Run(name, func(t *testing.T) {
 			eachStore(t, func(s *store) {
-				t, ttl := s.t, s.lease(2*time.Second)
+				t, ttl := s.t, s.lease(4*time.Second)
 				e := newElection(t, s)
-				a := e.start(spec{id: "a", ttl: ttl, command: e.tame(), flags: []string{"--log-level", "debug"}, setup: withStderr(open(t))})
+				flags := append([]string{"--log-level", "debug"}, littleGrace...)
+				a := e.start(spec{id: "a", ttl: ttl, command: e.tame(), flags: flags, setup: withStderr(open(t))})
 				first := e.leads(a, nil)
 				b := e.start(spec{id: "b", ttl: ttl, setup: withStderr(open(t))})
-				e.goesOn(first, 2*ttl)
+				e.goesOn(first, ttl+time.Second)
 				a.signal(t, unix.SIGUSR1)
 				waitFor(t, "the child to get USR1", patient, func() bool { return len(e.signalsReceived()) == 1 })
 				a.signal(t, unix.SIGTERM)
@@ -144,15 +145,16 @@ func TestStderrDelaysNoKill(t *testing.T) {
 func TestStderrTostop(t *testing.T) {
 	t.Parallel()
 	eachStore(t, func(s *store) {
-		t, ttl := s.t, s.lease(2*time.Second)
+		t, ttl := s.t, s.lease(4*time.Second)
 		e := newElection(t, s)
 		x := e.terminal()
 		x.says("stty tostop; echo is$((40+2))", "is42")
-		a := x.starts(spec{id: "a", ttl: ttl, command: e.wild(), flags: []string{"--log-level", "debug"}}, " 2>/dev/tty &")
+		flags := append([]string{"--log-level", "debug"}, littleGrace...)
+		a := x.starts(spec{id: "a", ttl: ttl, command: e.wild(), flags: flags}, " 2>/dev/tty &")
 		first := e.leads(a, nil, everyRole...)
 		b := e.start(spec{id: "b", ttl: ttl, command: e.wild()})
 		b.standsBehind(t, "a", patient)
-		e.goesOn(first, 3*ttl)
+		e.goesOn(first, ttl+time.Second)
 		if s := stateOf(a.pid); s == "T" {
 			t.Error("the supervisor is stopped")
 		}
