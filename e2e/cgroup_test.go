@@ -205,3 +205,17 @@ func (e *election) killTree(n *tenure) {
 		return len(left) == 0
 	})
 }
+
+// A cgroup that was killed once, as a container runtime may do before it starts us in
+// it: from there, nobody lives who is born into another one (see guard's renew).
+func TestStartedInAKilledCgroup(t *testing.T) {
+	t.Parallel()
+	e := newElection(t, fileStore(t))
+	c := newCgroup(t)
+	c.write(t, "cgroup.kill", "1")
+	a := e.start(spec{id: "a", command: e.child("--exit", "3"), setup: func(cmd *exec.Cmd) {
+		cmd.Args = append([]string{"sh", "-c", `echo $$ >"$0/cgroup.procs" && exec "$@"`, string(c)}, cmd.Args...)
+		cmd.Path = "/bin/sh"
+	}})
+	a.exits(t, 3, patient)
+}

@@ -47,6 +47,7 @@ type options struct {
 	ignoreTerm bool
 	echoStdin  bool
 	logSignals string
+	logRuns    string
 	signal     string
 	exit       int
 	termExit   int
@@ -56,6 +57,7 @@ type options struct {
 func main() {
 	o := parse()
 	become(o.user)
+	noteRun(o, "begin")
 	catchSignals(o)
 	if o.role == roleMiddle {
 		start(o, roleDaemon)
@@ -92,6 +94,7 @@ func parse() options {
 	flag.BoolVar(&o.ignoreTerm, "ignore-term", false, "survive HUP, INT, QUIT and TERM")
 	flag.BoolVar(&o.echoStdin, "echo-stdin", false, "copy standard input to standard output, then exit 0")
 	flag.StringVar(&o.logSignals, "log-signals", "", "append each signal received to `FILE`; HUP is then only logged")
+	flag.StringVar(&o.logRuns, "log-runs", "", "append a line to `FILE` at the beginning and before --exit")
 	flag.StringVar(&o.signal, "signal", "", "kill itself with this signal (SEGV, KILL, ...)")
 	flag.IntVar(&o.exit, "exit", -1, "exit with this status")
 	flag.IntVar(&o.termExit, "term-exit", -1, "exit with this status on HUP, INT, QUIT or TERM, instead of dying of it")
@@ -162,6 +165,7 @@ func obey(o options) {
 		copyOut(os.NewFile(uintptr(o.printFD), "inherited"))
 	case o.exit >= 0 && o.termExit < 0:
 		time.Sleep(o.after)
+		noteRun(o, "end")
 		os.Exit(o.exit)
 	case o.signal != "":
 		time.Sleep(o.after)
