@@ -89,7 +89,8 @@ fmt: $(GOLANGCI) ## write the code as lint wants it
 .PHONY: install-tools
 install-tools: install-zookeeper ## what the tests need: Debian's packages, etcd and Consul in .cache/bin
 	@scripts/packages ip=iproute2 iptables=iptables nsenter=util-linux \
-		flock=util-linux ps=procps script=bsdutils pg_ctlcluster=postgresql psql=postgresql-client
+		flock=util-linux ps=procps script=bsdutils pg_ctlcluster=postgresql psql=postgresql-client \
+		cron=cron arping=iputils-arping
 	for store in etcd consul; do go run ./scripts/servers/run install $$store; done
 
 .PHONY: install-zookeeper

@@ -26,12 +26,14 @@ var tokenless = []string{"", "abc", "-1", "1.5", "18446744073709551616", "1'); D
 func TestExamplesAreQuoted(t *testing.T) {
 	readme, err := os.ReadFile("../README.md")
 	must(t, err)
-	for _, name := range []string{"postgres.sql", "postgres-job", "fenced-write"} {
-		example, err := os.ReadFile(fencing + name)
+	all, err := filepath.Glob("../examples/*/*")
+	must(t, err)
+	for _, name := range all {
+		example, err := os.ReadFile(name)
 		must(t, err)
 		quoted := "    " + strings.ReplaceAll(strings.TrimSpace(string(example)), "\n", "\n    ")
 		if !bytes.Contains(readme, []byte(strings.ReplaceAll(quoted, "    \n", "\n"))) {
-			t.Errorf("README.md does not quote %s%s", fencing, name)
+			t.Errorf("README.md does not quote %s", name)
 		}
 	}
 }

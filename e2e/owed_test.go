@@ -27,7 +27,7 @@ func TestInterruptedTickIsOwed(t *testing.T) {
 		a := at("a", 0, e.child())
 		first := e.leads(a, nil)
 		a.signal(t, unix.SIGKILL)
-		a.says(t, "released", 1, patient) // by the guard: until then the tick counts as running
+		a.says(t, "released", 1, patient)                                   // by the guard: until then the tick counts as running
 		b := at("b", 1, []string{childBin, "--exit", "0", "--after", "1s"}) // two in one tenure
 		b.says(t, "child started", 1, patient)
 		c := at("c", 1, e.child("--exit", "1")) // waits for its tick, which b will run

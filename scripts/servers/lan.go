@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"strings"
+	"testing"
 )
 
 // A lan is a network of hosts, one for each node of a cluster, that this host is on
@@ -116,4 +117,22 @@ func (l *lan) remove() error {
 	}
 	l.hosts, l.swtch = nil, nil
 	return errors.Join(errs...)
+}
+
+// NewHosts makes hosts on one network, which this host is on too, that end with the
+// test. Servers for them listen on Addr, which is the same for all.
+func NewHosts(t testing.TB, hosts int) []*Netns {
+	t.Helper()
+	Require(t, "netns")
+	l, err := newLan(hosts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := l.hosts
+	t.Cleanup(func() {
+		if err := l.remove(); err != nil {
+			t.Error(err)
+		}
+	})
+	return all
 }
