@@ -3,6 +3,7 @@ package lock
 import (
 	"context"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -64,17 +65,17 @@ func TestRenewalsSpread(t *testing.T) {
 func TestRenewalsSpreadAfterOutage(t *testing.T) {
 	const n = 300
 	for _, away := range []time.Duration{time.Second, 3 * time.Second, 5 * time.Second} {
-		var down bool
+		var down atomic.Bool
 		crowdFor(t, n, func(context.Context) (time.Duration, error) {
-			if down {
+			if down.Load() {
 				return 0, errDown
 			}
 			return ttl, nil
 		}, func(clock *fakeClock, sessions []*fakeSession, keepers []*Keeper) {
 			<-time.After(20 * time.Second)
-			down = true
+			down.Store(true)
 			<-time.After(away)
-			down = false
+			down.Store(false)
 			back := clock.Now()
 			<-time.After(5 * time.Second)
 			most := busiest(sessions, back, clock.Now(), 100*time.Millisecond)

@@ -58,7 +58,9 @@ func keepFor(t *testing.T, renew func(ctx context.Context, k *kept, n int) (time
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		k := &kept{T: t, clock: newFakeClock(), notices: make(chan Notice, 1000)}
+		kept := make(chan struct{}) // closed when k has its Keeper, which renews already
 		k.session = &fakeSession{clock: k.clock, gone: make(chan error, 1), renew: func(ctx context.Context, n int) (time.Duration, error) {
+			<-kept
 			return renew(ctx, k, n)
 		}}
 		k.grant = k.clock.Now()
@@ -67,6 +69,7 @@ func keepFor(t *testing.T, renew func(ctx context.Context, k *kept, n int) (time
 		if err != nil {
 			t.Fatal(err)
 		}
+		close(kept)
 		test(k)
 		k.Stop()
 	})

@@ -214,6 +214,17 @@ type freeLocker struct{ *fakeLocker }
 
 func (freeLocker) Holder(context.Context) (lock.Holder, error) { return lock.Holder{}, nil }
 
+// The hooks know which attempt it is, as the command does.
+func TestHooksKnowTheAttempt(t *testing.T) {
+	r := &recorder{}
+	c, s := migration(t, r, `[ "$LEADERRUN_ATTEMPT" = 2 ]`, anyPut)
+	s.value = Ticks{{Name: "k", State: StateInterrupted, Attempt: 1}}.Encode()
+	c.Hooks = Hooks{OnElected: `[ "$LEADERRUN_ATTEMPT" = 2 ]`, OnLost: `[ "$LEADERRUN_ATTEMPT" = 2 ]`, Timeout: time.Second}
+	if out := Run(c); out.End != ChildEnded || out.Status != 0 || r.saw(HookFailed) {
+		t.Errorf("outcome %+v, events %v", out, r.kinds)
+	}
+}
+
 // A start that may have been written before TERM came is withdrawn.
 func TestStoppedWhileTheStartIsWritten(t *testing.T) {
 	r := &recorder{}
