@@ -118,8 +118,11 @@ func TestNoStampede(t *testing.T) {
 			s.away.Store(true)
 			s.reset()
 			<-time.After(10 * time.Second)
-			if s.refused > s.n*40 {
-				t.Errorf("%d tried %d times in ten seconds", s.n, s.refused)
+			s.mu.Lock()
+			refused := s.refused
+			s.mu.Unlock()
+			if refused > s.n*40 {
+				t.Errorf("%d tried %d times in ten seconds", s.n, refused)
 			}
 			s.away.Store(false)
 			since = time.Now()
