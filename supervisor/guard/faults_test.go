@@ -16,6 +16,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"leaderrun/lock/bootclock"
 )
 
 // A guard that cannot run is ended by the kernel, its child with it, and the
@@ -304,5 +306,32 @@ func TestEndOrphans(t *testing.T) {
 	mustBeDead(t, []int{marked.Process.Pid, child.Process.Pid})
 	if left := alive([]int{later.Process.Pid, reused.Process.Pid}); len(left) != 2 {
 		t.Errorf("killed what is not of the tenure: only %v of two live", left)
+	}
+}
+
+// A guard that freezes between being ready and being told to start is not waited for
+// beyond the deadline that it was told, however long the tenure goes on; nor does what it
+// was told to start come to life when it thaws.
+func TestGuardFrozenBeforeTheStart(t *testing.T) {
+	mark := filepath.Join(t.TempDir(), "mark")
+	g := start(t, []string{"/bin/sh", "-c", "touch " + mark})
+	if err := g.Ping(); err != nil {
+		t.Fatal(err)
+	}
+	<-g.beside
+	if err := syscall.Kill(g.pid, syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	if err := g.Ping(); err == nil {
+		t.Error("a frozen guard has answered")
+	}
+	const lease = 500 * time.Millisecond
+	began := bootclock.Now()
+	res := g.Command(Command{}).Run(t.Context(), lasting(lease), func(int, uint64) { t.Error("started") })
+	if took := bootclock.Now().Sub(began); res.Cause != GuardDied || took < lease || took > lease+reportWithin+2*time.Second {
+		t.Errorf("result %+v after %v", res, took)
+	}
+	if _, err := os.Stat(mark); err == nil {
+		t.Error("the command ran")
 	}
 }
