@@ -3,15 +3,11 @@
 package e2e
 
 import (
-	"context"
 	"fmt"
 	"testing"
 	"time"
 
-	"leaderrun/lock"
-	"leaderrun/lock/stores"
 	"leaderrun/scripts/servers"
-	"leaderrun/supervisor"
 )
 
 // fakedClock is a leaderrun whose wall clock a variable sets. All else, such as the
@@ -57,25 +53,4 @@ func hosts(t *testing.T, n int) (all []*servers.Netns) {
 		all = append(all, h)
 	}
 	return all
-}
-
-// records are what the store knows of the ticks.
-func (e *election) records() supervisor.Ticks {
-	e.t.Helper()
-	u, err := lock.ParseURL(e.store.url)
-	must(e.t, err)
-	s, err := stores.Resolve(lock.Settings{URL: u})
-	must(e.t, err)
-	s.DefaultTimeout, err = stores.Timing(s, longTTL, time.Second)
-	must(e.t, err)
-	open, err := stores.Open(s)
-	must(e.t, err)
-	defer func() { must(e.t, open.Close()) }()
-	ctx, cancel := context.WithTimeout(context.Background(), patient)
-	defer cancel()
-	b, err := open.Locker(e.name).Get(ctx, "ticks")
-	must(e.t, err)
-	ticks, err := supervisor.DecodeTicks(b)
-	must(e.t, err)
-	return ticks
 }
