@@ -2,7 +2,10 @@
 
 package supervisor
 
-import "time"
+import (
+	"fmt"
+	"time"
+)
 
 // A Restart says when the command is started again within a tenure.
 type Restart struct {
@@ -22,6 +25,33 @@ const (
 
 func (r Restart) wants(status int) bool {
 	return r.Policy == RestartAlways || r.Policy == RestartOnFailure && status != 0
+}
+
+// serve runs the command, again and again if the settings say so.
+func (t *tenure) serve() ending {
+	if !t.onElected() {
+		return t.abandoned()
+	}
+	for again := t.newRestarts(); ; {
+		res := t.child()
+		if end, over := t.over(res); over {
+			return end
+		}
+		status := res.ExitCode()
+		out := childEnded(res)
+		if out.Interrupt || !t.Restart.wants(status) {
+			return ends(out, t.why(res))
+		}
+		pause, ok := again.after(status)
+		if !ok {
+			t.giveUp(fmt.Sprintf("the command failed %d times in a row, the last time with status %d", again.failures, status))
+			return ending{last: t.cause}
+		}
+		t.Listen(Event{Kind: Restarting, Token: t.lease.Token(), Status: status, Left: pause})
+		if !t.wait(pause) {
+			return t.abandoned()
+		}
+	}
 }
 
 // Pauses before a restart: the first, and the longest of those that double. What
