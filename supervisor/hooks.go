@@ -53,6 +53,8 @@ func (t *tenure) hook(flag, command, cause string) (why string) {
 	switch {
 	case res.Cause == guard.Exited && res.ExitCode() == 0:
 		return ""
+	case t.told != 0 && !t.undoing:
+		return flag + " was stopped" // as asked: no failure
 	case res.Cause == guard.Exited:
 		why = fmt.Sprintf("%s ended with status %d", flag, res.ExitCode())
 	case res.Cause == guard.Killed && t.lease.Err() == nil:

@@ -255,6 +255,21 @@ func TestLosingInTheHook(t *testing.T) {
 	}
 }
 
+// A hook that is stopped because leaderrun is has not failed.
+func TestStoppedInTheHook(t *testing.T) {
+	r := &recorder{on: map[Kind]func(Event){Elected: func(Event) {
+		go func() {
+			<-time.After(300 * time.Millisecond) // the hook runs
+			terminate(t)
+		}()
+	}}}
+	c := config(t, r, "exit 0", leaseFor(time.Minute).acquire)
+	c.Hooks = Hooks{OnElected: "exec sleep 5", Timeout: 5 * time.Second}
+	if out := Run(c); out.End != Interrupted || out.Status != 128+15 || r.saw(HookFailed) || r.saw(ChildStarted) {
+		t.Errorf("outcome %+v, events %v", out, r.kinds)
+	}
+}
+
 // --on-lost may use the loss grace.
 func TestOnLostInTheGrace(t *testing.T) {
 	lease := leaseFor(1800 * time.Millisecond) // no renewal is answered
