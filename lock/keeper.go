@@ -87,6 +87,7 @@ func keep(clock bootclock.Clock, s Session, g Grant, c Candidate) (*Keeper, erro
 		k.notify = func(Notice) {}
 	}
 	timer.Reset(k.until)
+	k.tellRenewed(clock.Now().Sub(g.Sent))
 	ctx, cancel := context.WithCancel(context.Background())
 	k.cancel = cancel
 	k.running.Go(func() { k.watch(ctx) })
@@ -192,6 +193,7 @@ func (k *Keeper) renew(ctx context.Context, sent bootclock.Instant) {
 				k.notify(Notice{Kind: Renewing})
 			}
 			failing = 0
+			k.tellRenewed(now.Sub(sent))
 			next = max(sent.Add(k.jitter()), now.Add(k.timing.Relay))
 		case errors.Is(err, ErrLost):
 			k.Lose(err)
@@ -203,6 +205,10 @@ func (k *Keeper) renew(ctx context.Context, sent bootclock.Instant) {
 			failing++
 		}
 	}
+}
+
+func (k *Keeper) tellRenewed(took time.Duration) {
+	k.notify(Notice{Kind: Renewed, Took: took, Until: k.ValidUntil(), Every: k.timing.Interval + k.timing.Relay})
 }
 
 // ask makes one attempt to renew: of a relayed lease it takes two requests, the

@@ -26,6 +26,9 @@ func TestFailingThenSucceeding(t *testing.T) {
 	}, func(k *kept) {
 		first := k.ValidUntil()
 		left := ttl
+		if n := <-k.notices; n.Kind != Renewed || n.Until != first || n.Every <= 0 {
+			t.Errorf("notice: %+v, want that of the grant", n)
+		}
 		for range 3 {
 			n := <-k.notices
 			if n.Kind != RenewalFailing || n.Err == nil || n.Left >= left || n.Left != first.Sub(k.clock.Now()) {
@@ -46,9 +49,13 @@ func TestFailingThenSucceeding(t *testing.T) {
 		if want := sent[3].Add(ttl - ttlMargin); k.ValidUntil() != want || k.isLost() {
 			t.Errorf("valid until %v, want %v; %v", k.ValidUntil(), want, k.Err())
 		}
-		k.pass(time.Minute)
-		if len(k.notices) != 0 {
-			t.Errorf("notice: %+v", <-k.notices)
+		end := first.Add(time.Minute)
+		for until := first; until < end; {
+			n := <-k.notices
+			if n.Kind != Renewed || n.Until <= until {
+				t.Errorf("notice: %+v, want Renewed until later than %v", n, until)
+			}
+			until = n.Until
 		}
 	})
 }

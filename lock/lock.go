@@ -58,6 +58,9 @@ type Store interface {
 	// lease are gone. It never touches a later tenure, and is no error when
 	// there is nothing left to give back.
 	Release(ctx context.Context, t Ticket) error
+	// Elections returns the names of those below the prefix that have been led or
+	// are campaigned for, sorted. It makes nothing.
+	Elections(ctx context.Context) ([]string, error)
 	Close() error
 }
 
@@ -72,6 +75,10 @@ type Locker interface {
 	Acquire(ctx context.Context, c Candidate) (Lease, error)
 	// Holder returns who leads now; the zero Holder when nobody does.
 	Holder(ctx context.Context) (Holder, error)
+	// Queue returns who stands by, in the order in which they come to lead as far
+	// as the store knows one (lock/file: about that order). Token is zero, and Since
+	// is since when they stand by. Who leads is not among them.
+	Queue(ctx context.Context) ([]Holder, error)
 	Records
 	Inspector
 }
@@ -80,6 +87,7 @@ type Locker interface {
 type Candidate struct {
 	ID    string        // for people: host/pid unless the user names it
 	Host  string        // for people
+	PID   int           // for people: of leaderrun, as its host sees it
 	TTL   time.Duration // the lease asked for; what counts is what is granted
 	Grace time.Duration // the loss grace that the lease must hold besides its renewals
 	// GraceYields: nobody asked for that grace; a lease that was granted for less
@@ -116,9 +124,12 @@ type Ticket struct {
 // A Notice is something that a candidate's log should say.
 type Notice struct {
 	Kind   NoticeKind
-	Holder Holder        // StandingBy: who leads, zero for nobody
-	Err    error         // RenewalFailing, Warning
-	Left   time.Duration // RenewalFailing: until the deadline
+	Holder Holder            // StandingBy: who leads, zero for nobody
+	Err    error             // RenewalFailing, Warning
+	Left   time.Duration     // RenewalFailing: until the deadline
+	Took   time.Duration     // Renewed: until the store had answered
+	Until  bootclock.Instant // Renewed: the deadline
+	Every  time.Duration     // Renewed: the next attempt is no later
 }
 
 // A NoticeKind says what a Notice is about.
@@ -132,6 +143,10 @@ const (
 	RenewalFailing
 	// Renewing is sent when an attempt succeeds after one or more that failed.
 	Renewing
+	// Renewed is sent at the grant and each attempt that succeeds, also while standing by, where
+	// it is the sign that the campaign goes on. Stores without a lease to renew
+	// while they wait send it at that pace when they have seen their place.
+	Renewed
 	// Warning is something people should mend; Err says what and how.
 	Warning
 )
@@ -140,8 +155,11 @@ const (
 type Holder struct {
 	ID    string    `json:"id"`
 	Host  string    `json:"host"`
+	PID   int       `json:"pid,omitempty"` // as its host sees it; 0 if not told
 	Token Token     `json:"token"`
 	Since time.Time `json:"since"` // wall clock of the holder: for people only
+	// TTL is of its lease, as it was granted; only Locker.Holder tells it.
+	TTL time.Duration `json:"-"`
 }
 
 // A Lease is a lock that is held, for now. It renews itself until it is
@@ -161,6 +179,12 @@ type Lease interface {
 	Put(ctx context.Context, key string, value []byte) error
 	// Requests receives what others ask of the holder (Records.Ask).
 	Requests() <-chan Request
+	// Previous is the record that the winner replaced by its own; the zero Record
+	// if there was none or it is not known (an answer was lost).
+	Previous() Record
+	// HandOver has Release leave h in the clean record; before it, at most once. It
+	// may get lost where the release is not smooth.
+	HandOver(h Handover)
 	// Release gives the lock back; only once what the lock protects has
 	// stopped. After a loss it still flips the record to clean. It may be
 	// called again after an error.

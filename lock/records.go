@@ -32,6 +32,16 @@ type Record struct {
 	Owner  string        `json:"owner"` // names the tenure as its ticket does
 	Holder Holder        `json:"holder"`
 	Host   *HostRecord   `json:"host_record,omitempty"` // only in stores of one host
+	// Handover: whom the tenure that ended clean wants to lead next.
+	Handover *Handover `json:"handover,omitempty"`
+}
+
+// A Handover names the candidate that is to lead next. Who wins instead of it
+// passes the lock on, with one hop less, until it comes to its turn or no hop is
+// left: the candidate may have gone meanwhile.
+type Handover struct {
+	To   string `json:"to"`   // Candidate.ID
+	Hops int    `json:"hops"` // how many may pass the lock on
 }
 
 // A HostRecord is what a store of this host's processes adds, so that the

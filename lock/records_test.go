@@ -3,6 +3,7 @@ package lock
 import (
 	"errors"
 	"reflect"
+	"strings"
 	"testing"
 	"time"
 )
@@ -12,8 +13,9 @@ func TestRecord(t *testing.T) {
 		{Token: 1, State: Clean, Owner: "o"},
 		{
 			Token: 1<<64 - 1, State: Held, TTL: 15 * time.Second, Owner: "o",
-			Holder: Holder{ID: "host/1", Host: "host", Token: 7, Since: time.Date(2026, 2, 3, 4, 5, 6, 7, time.UTC)},
-			Host:   &HostRecord{BootID: "b", PIDNS: "pid:[1]", Child: 4, Start: 1 << 63},
+			Holder:   Holder{ID: "host/1", Host: "host", Token: 7, Since: time.Date(2026, 2, 3, 4, 5, 6, 7, time.UTC)},
+			Host:     &HostRecord{BootID: "b", PIDNS: "pid:[1]", Child: 4, Start: 1 << 63},
+			Handover: &Handover{To: "b", Hops: 3},
 		},
 	} {
 		got, err := DecodeRecord(want.Encode())
@@ -59,4 +61,22 @@ func FuzzDecodeRecord(f *testing.F) {
 			t.Errorf("%q: %+v, again %+v, %v", raw, r, again, err)
 		}
 	})
+}
+
+// Leaderruns of different versions meet: what one does not know is no error to it, and
+// what it does not write is nothing to the other.
+func TestRecordOfAnotherVersion(t *testing.T) {
+	old := `{"token":7,"state":"clean","ttl":15000000000,"owner":"o","holder":{"id":"a","host":"h","token":7,"since":"2026-01-02T03:04:05Z"}}`
+	r, err := DecodeRecord([]byte(old))
+	if err != nil || r.Handover != nil || r.Holder.PID != 0 {
+		t.Errorf("%s: %+v, %v", old, r, err)
+	}
+	if got := string(r.Encode()); got != old {
+		t.Errorf("encoded as %s, want %s", got, old)
+	}
+	newer := strings.Replace(old, `"state"`, `"handover":{"to":"b","hops":2,"why":"?"},"more":[1],"state"`, 1)
+	r, err = DecodeRecord([]byte(newer))
+	if err != nil || *r.Handover != (Handover{To: "b", Hops: 2}) {
+		t.Errorf("%s: %+v, %v", newer, r, err)
+	}
 }

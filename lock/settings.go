@@ -26,6 +26,9 @@ type Settings struct {
 	PasswordFile   string `json:",omitempty"`
 	ACLTokenFile   string `json:",omitempty"` // Consul's
 	DefaultTimeout Timing // bounds requests that belong to no lease yet
+	// Observe: nothing is to be made or written that a campaign would need; a store
+	// that is not there yet is one in which nobody leads.
+	Observe bool `json:",omitempty"`
 }
 
 // CompleteTLS turns TLS on if any of its files or names is set, and refuses half

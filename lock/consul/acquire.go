@@ -132,5 +132,5 @@ func (a *campaign) won(rec record) (*lease, error) {
 	if err := a.keeper.Err(); err != nil {
 		return nil, err // leave gives it back: nothing was started
 	}
-	return newLease(a.l, a.x, a.keeper, rec), nil
+	return newLease(a.l, a.x, a.keeper, rec, a.replaced), nil
 }

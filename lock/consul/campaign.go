@@ -46,6 +46,7 @@ type campaign struct {
 	refused   bool // the latest such request was rolled back: only news or a look help
 	delayed   bool // for a lock-delay, since there was news of the key
 	held      lock.Record
+	replaced  lock.Record // what our record was written over
 	settle    settling
 	announcer *lock.Announcer
 	lookAt    bootclock.Instant
@@ -177,7 +178,7 @@ func (a *campaign) note(ev event) error {
 	key := lockKeyOf(ev.pair)
 	switch {
 	case ev.name == a.l.keys.lock():
-		return a.noteLock(key)
+		return a.noteLock(key, ev.pair)
 	case ev.name == a.l.keys.record():
 		a.stale = true
 	case key.session == a.pred.Session:
@@ -188,15 +189,15 @@ func (a *campaign) note(ev event) error {
 	return nil
 }
 
-func (a *campaign) noteLock(key lockKey) error {
+func (a *campaign) noteLock(key lockKey, p *api.KVPair) error {
 	if key.index != 0 && key.index <= a.key.index {
 		return nil
 	}
 	a.retry, a.delayed = retryFirst, false
 	rec := a.rec
-	if key.clean {
-		// The record was written in the same transaction, and so has the same index.
-		rec = record{Record: lock.Record{State: lock.Clean}, key: rec.key, index: key.index}
+	if clean, ok := releasedWith(p); ok {
+		clean.key = rec.key
+		rec = clean
 	}
 	return a.see(key, rec)
 }

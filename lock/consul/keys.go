@@ -54,18 +54,23 @@ type lockKey struct {
 	session string // that holds it, "" for nobody
 	flags   uint64
 	index   uint64 // modify index, 0 if there is no key
-	clean   bool   // given up in a transaction that made the record clean
 }
-
-// released is the value of a lock key that was given up together with its record.
-const released = "released"
 
 func lockKeyOf(p *api.KVPair) lockKey {
 	if p == nil || p.CreateIndex == 0 {
 		return lockKey{}
 	}
-	clean := p.Session == "" && p.Flags == lockFlags && string(p.Value) == released
-	return lockKey{session: p.Session, flags: p.Flags, index: p.ModifyIndex, clean: clean}
+	return lockKey{session: p.Session, flags: p.Flags, index: p.ModifyIndex}
+}
+
+// releasedWith returns the clean record that was written in the same transaction as gave
+// up the lock key, whose value it also is; false for any other key.
+func releasedWith(p *api.KVPair) (record, bool) {
+	if p == nil || p.Session != "" || p.Flags != lockFlags {
+		return record{}, false
+	}
+	r, err := lock.DecodeRecord(p.Value)
+	return record{Record: r, index: p.ModifyIndex}, err == nil && r.State == lock.Clean
 }
 
 // foreign returns what people should know of a key that something else made,

@@ -48,7 +48,7 @@ func (r *rig) testCleanOnlyAsSeen() {
 			r.put("e", "record", held())
 		},
 		"record deleted": func() { r.del("e", "record") },
-		"key written to": func() { r.put("e", ".lock", released) },
+		"key written to": func() { r.put("e", ".lock", string(r.get("e", ".lock").Value)) },
 	} {
 		s := r.open() // which remembers nothing
 		holder := r.lead(s, "holder")
@@ -56,7 +56,7 @@ func (r *rig) testCleanOnlyAsSeen() {
 		holder.Release()
 		a.watched, a.unwatch = a.l.keys.lock(), func() {}
 		r.must(a.note(event{a.watched, r.get("e", ".lock")}))
-		if !a.key.clean || a.rec.index != a.key.index {
+		if a.rec.State != lock.Clean || a.rec.Token != holder.Lease.Token() || a.rec.index != a.key.index {
 			r.Fatalf("%s: %+v, %+v", name, a.key, a.rec)
 		}
 		before := r.get("e", "record").ModifyIndex

@@ -19,6 +19,8 @@ type lease struct {
 	x   *session
 	rec record // as we wrote it
 
+	previous lock.Record
+
 	listen   sync.Once
 	requests chan lock.Request
 
@@ -28,12 +30,22 @@ type lease struct {
 
 var _ lock.Lease = (*lease)(nil)
 
-func newLease(l *locker, x *session, k *lock.Keeper, rec record) *lease {
-	return &lease{Keeper: k, l: l, x: x, rec: rec, requests: make(chan lock.Request, 1)}
+func newLease(l *locker, x *session, k *lock.Keeper, rec record, previous lock.Record) *lease {
+	return &lease{Keeper: k, l: l, x: x, rec: rec, previous: previous, requests: make(chan lock.Request, 1)}
 }
 
 // Token implements lock.Lease.
 func (e *lease) Token() lock.Token { return e.rec.Token }
+
+// Previous implements lock.Lease.
+func (e *lease) Previous() lock.Record { return e.previous }
+
+// HandOver implements lock.Lease.
+func (e *lease) HandOver(h lock.Handover) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.rec.Handover = &h // of the clean record, which is made of this one
+}
 
 // Put implements lock.Lease. What it replaces is what it has read before ctx was
 // done: a transaction that arrives late finds what a later Put wrote, and fails.

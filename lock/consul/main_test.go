@@ -33,7 +33,7 @@ const (
 // testTTL is below Consul's own least: the servers here are told otherwise.
 const testTTL = 3 * time.Second
 
-// leastPrivilege is the policy in the README.
+// leastPrivilege is the policy in docs/stores.md.
 const leastPrivilege = `
 key_prefix "leaderrun/" { policy = "write" }
 session "leaderrun" { policy = "write" }

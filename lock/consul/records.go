@@ -24,7 +24,7 @@ func (l *locker) Holder(ctx context.Context) (lock.Holder, error) {
 		return lock.Holder{}, nil
 	}
 	h := rec.Holder
-	h.Token = rec.Token
+	h.Token, h.TTL = rec.Token, rec.TTL
 	return h, nil
 }
 

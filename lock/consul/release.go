@@ -31,10 +31,12 @@ func (s *Store) giveBack(ctx context.Context, k keys, session string, rec record
 				holds, known = key.session == session, true
 			}
 			var ops []*api.KVTxnOp
+			var clean []byte
 			if rec.heldBy(session) {
-				clean := rec.Record
-				clean.State = lock.Clean
-				ops = append(ops, s.opCAS(k.record(), rec.index, clean.Encode()))
+				r := rec.Record
+				r.State = lock.Clean
+				clean = r.Encode()
+				ops = append(ops, s.opCAS(k.record(), rec.index, clean))
 			}
 			if holds {
 				if len(ops) == 0 {
@@ -43,9 +45,7 @@ func (s *Store) giveBack(ctx context.Context, k keys, session string, rec record
 					ops = append(ops, s.opSame(k.record(), rec.index))
 				}
 				unlock := s.opLock(api.KVUnlock, k.lock(), session)
-				if rec.heldBy(session) {
-					unlock.Value = []byte(released)
-				}
+				unlock.Value = clean // whoever watches the key then need not read the record
 				ops = append(ops, unlock)
 			}
 			if len(ops) == 0 {

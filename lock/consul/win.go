@@ -105,7 +105,7 @@ func (a *campaign) acquire(ctx context.Context) error {
 	if a.placed || a.x.queued && !a.alone { // perhaps by a request whose answer was lost
 		ops = append(ops, append(a.sweep(), s.op(api.KVDelete, k.place(a.x.id)))...)
 	}
-	a.tried = true
+	a.tried, a.replaced = true, a.rec.Record
 	sent := bootclock.Now()
 	pairs, err := s.txn(ctx, ops...)
 	var why conflict
@@ -157,13 +157,13 @@ func (a *campaign) opRecord() (*api.KVTxnOp, *record) {
 func (a *campaign) newRecord(token lock.Token) lock.Record {
 	return lock.Record{
 		Token: token, State: lock.Held, TTL: a.ttl, Owner: a.x.id,
-		Holder: lock.Holder{ID: a.c.ID, Host: a.c.Host, Token: token, Since: time.Now()},
+		Holder: lock.Holder{ID: a.c.ID, Host: a.c.Host, PID: a.c.PID, Token: token, Since: time.Now()},
 	}
 }
 
 // holder is what people find in a key that is locked.
 func (a *campaign) holder() []byte {
-	value, err := json.Marshal(lock.Holder{ID: a.c.ID, Host: a.c.Host, Since: time.Now()})
+	value, err := json.Marshal(lock.Holder{ID: a.c.ID, Host: a.c.Host, PID: a.c.PID, Since: time.Now()})
 	if err != nil {
 		panic(err) // two strings and now
 	}
@@ -209,7 +209,7 @@ func (a *campaign) win(ctx context.Context) (record, error) {
 	if a.rec.index != 0 && a.rec.heldBy(a.x.id) {
 		return a.rec, nil // by the transaction that locked, or an attempt whose answer was lost
 	}
-	a.held.Holder.Since = time.Now()
+	a.held.Holder.Since, a.replaced = time.Now(), a.rec.Record
 	pairs, err := s.txn(ctx, s.opLock(api.KVCheckSession, k.lock(), a.x.id), s.opCAS(k.record(), a.rec.index, a.held.Encode()))
 	var why conflict
 	switch {

@@ -3,6 +3,7 @@ package contract
 import (
 	"context"
 	"errors"
+	"os"
 	"time"
 
 	"leaderrun/lock"
@@ -24,7 +25,7 @@ type attempt struct {
 }
 
 func (p *place) candidate(id string) lock.Candidate {
-	return lock.Candidate{ID: id, Host: "contract", TTL: p.TTL, Grace: p.TTL / 10}
+	return lock.Candidate{ID: id, Host: "contract", PID: os.Getpid(), TTL: p.TTL, Grace: p.TTL / 10}
 }
 
 // start starts a campaign in the background; the store is a connection.

@@ -2,6 +2,7 @@ package contract
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -73,11 +74,11 @@ func (a *Campaign) Ticket() lock.Ticket {
 	return a.ticket
 }
 
-// Notices are those that nobody has heard yet.
+// Notices are those that nobody has heard yet, but for the signs of life.
 func (a *Campaign) Notices() []lock.Notice {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return a.notices
+	return slices.DeleteFunc(slices.Clone(a.notices), func(n lock.Notice) bool { return n.Kind == lock.Renewed })
 }
 
 // Wins returns the lease, which must come within limit.

@@ -76,6 +76,10 @@ func Run(t *testing.T, s Suite) {
 			{"values", values},
 			{"values of a tenure", valuesOfATenure},
 			{"requests", requests},
+			{"elections", elections},
+			{"queue", queue},
+			{"previous", previous},
+			{"renewed in the queue", renewedInQueue},
 		} {
 			t.Run(test.name, func(t *testing.T) {
 				t.Parallel()

@@ -91,6 +91,7 @@ func settlesForATime(p *place) {
 		next := b.wins(lock.SettleTime + 2*p.TTL + patient)
 		took := time.Since(began)
 		p.Logf("settled for %v", took)
+		p.follows(next, l, lock.Held, nil)
 		if took < lock.SettleTime*9/10 {
 			p.Errorf("settled for %v only", took)
 		}

@@ -125,11 +125,7 @@ func enqueue(p *place) {
 
 // names: elections do not meet by accident.
 func names(p *place) {
-	names := []string{
-		p.election, p.election + "2", p.election + ".lock", p.election + ".d", p.election + " x",
-		p.election + "%2F", p.election + "-ü☃", p.election + "..",
-		p.election + strings.Repeat("n", 200-len(p.election)),
-	}
+	names := p.oddNames()
 	for _, name := range names {
 		q := *p
 		q.election = name
@@ -141,6 +137,14 @@ func names(p *place) {
 		if err != nil || h.ID != name {
 			p.Errorf("holder of %q: %+v, %v", name, h, err)
 		}
+	}
+}
+
+func (p *place) oddNames() []string {
+	return []string{
+		p.election, p.election + "2", p.election + ".lock", p.election + ".d", p.election + " x",
+		p.election + "%2F", p.election + "-ü☃", p.election + "..",
+		p.election + strings.Repeat("n", 200-len(p.election)),
 	}
 }
 

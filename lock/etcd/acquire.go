@@ -138,7 +138,7 @@ func (a *campaign) compete(ctx context.Context) (*lease, error) {
 // enqueue puts the lock key, once: an attempt whose answer was lost is found by
 // the next one.
 func (a *campaign) enqueue(ctx context.Context) error {
-	holder, err := json.Marshal(lock.Holder{ID: a.c.ID, Host: a.c.Host, Since: time.Now()})
+	holder, err := json.Marshal(lock.Holder{ID: a.c.ID, Host: a.c.Host, PID: a.c.PID, Since: time.Now()})
 	if err != nil {
 		return err
 	}
@@ -182,5 +182,5 @@ func (a *campaign) won(rev int64) (*lease, error) {
 		return nil, err // leave gives it back: nothing was started
 	}
 	rec := record{Record: a.held, key: a.l.keys.record(), rev: rev, seen: rev}
-	return newLease(a.l, a.x, a.keeper, rec), nil
+	return newLease(a.l, a.x, a.keeper, rec, a.replaced), nil
 }

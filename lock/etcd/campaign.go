@@ -32,6 +32,7 @@ type campaign struct {
 	enqueued  bool        // the ticket is out
 	tried     bool        // a winning transaction was sent
 	held      lock.Record // what it writes
+	replaced  lock.Record // what it writes that over
 	settle    settling
 	announcer *lock.Announcer
 	lookAt    bootclock.Instant

@@ -23,6 +23,14 @@ func last(prefix string, created int64) *pb.RequestOp {
 	})
 }
 
+// all are the keys below a prefix, the oldest first.
+func all(prefix string) *pb.RequestOp {
+	return rangeOp(&pb.RangeRequest{
+		Key: []byte(prefix), RangeEnd: prefixEnd(prefix),
+		SortTarget: pb.RangeRequest_CREATE, SortOrder: pb.RangeRequest_ASCEND,
+	})
+}
+
 func rangeOp(r *pb.RangeRequest) *pb.RequestOp {
 	return &pb.RequestOp{Request: &pb.RequestOp_RequestRange{RequestRange: r}}
 }

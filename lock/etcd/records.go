@@ -32,7 +32,7 @@ func (l *locker) holderIn(resp *pb.TxnResponse) (lock.Holder, *place, error) {
 		return lock.Holder{}, head, err
 	}
 	h := rec.Holder
-	h.Token = rec.Token
+	h.Token, h.TTL = rec.Token, rec.TTL
 	return h, head, nil
 }
 

@@ -54,10 +54,10 @@ func (a *campaign) win(ctx context.Context) (int64, error) {
 		a.tried = true
 		a.held = lock.Record{
 			Token: lock.Token(create), State: lock.Held, TTL: a.ttl, Owner: leaseName(a.x.id),
-			Holder: lock.Holder{ID: a.c.ID, Host: a.c.Host, Token: lock.Token(create)},
+			Holder: lock.Holder{ID: a.c.ID, Host: a.c.Host, PID: a.c.PID, Token: lock.Token(create)},
 		}
 	}
-	a.held.Holder.Since = time.Now()
+	a.held.Holder.Since, a.replaced = time.Now(), rec.Record
 	k := a.l.keys
 	resp, err := a.l.store.txn(ctx, []*pb.Compare{
 		created(a.x.key, create),

@@ -119,8 +119,24 @@ func replaced(err error) error {
 // standBy returns nil once the lock is ours. After an error the file is closed
 // or will be.
 func (q *campaign) standBy(ctx context.Context) error {
+	timing, _ := lock.NewTiming(q.TTL, 0)
+	stay, leave := context.WithCancel(ctx)
+	left := q.showPlace(stay, timing.Interval)
+	err := q.await(ctx, timing.Interval)
+	leave()
+	if err != nil { // who has won does not wait for a disk
+		select {
+		case <-left:
+		case <-time.After(leaveTime):
+		}
+	}
+	return err
+}
+
+// await waits for the lock, and says every now and then that all is well.
+func (q *campaign) await(ctx context.Context, every time.Duration) error {
 	turn := q.file.queue()
-	w := &watcher{campaign: q, state: reader{dir: q.dir}}
+	w := &watcher{campaign: q, state: reader{dir: q.dir}, every: every}
 	tick := time.NewTicker(lookEvery)
 	defer tick.Stop()
 	for {
@@ -150,22 +166,30 @@ type watcher struct {
 	told   bool
 	holder lock.Holder // as told
 	pulse  pulse
+
+	every time.Duration // between two signs that all is well
+	signs time.Time     // of the latest
 }
 
 // look tells who leads when that has changed, and returns an error if it makes
 // no sense to wait any longer in this queue.
 func (w *watcher) look(ctx context.Context) error {
-	s, err := w.state.read()
-	if err == nil || !w.told { // whoever wins will see what is wrong with it
+	began := time.Now()
+	s, unread := w.state.read()
+	if unread == nil || !w.told { // whoever wins will see what is wrong with it
 		w.tell(s.Record)
 	}
-	if err == nil {
+	if unread == nil {
 		w.remember(s)
 	}
 	if err := w.file.inPlace(); errors.Is(err, lock.ErrLost) {
 		return err
 	}
 	b, beating, err := readHeartbeat(w.file.File)
+	if now := time.Now(); errors.Join(unread, err) == nil && now.Sub(w.signs) >= w.every {
+		w.signs = now
+		w.Notify(lock.Notice{Kind: lock.Renewed, Took: now.Sub(began), Every: w.every + lookEvery})
+	}
 	if err == nil && w.pulse.stopped(b, beating, time.Now()) {
 		return w.breakLock(ctx, b)
 	}

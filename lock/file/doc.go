@@ -18,5 +18,5 @@
 // candidates of an election run as one user, or as root.
 //
 // Beside the lock, DIR/NAME.d holds the state of the election as numbered
-// files (see dir) and a request to the holder.
+// files (see dir), a request to the holder and, for people, who stands by (see place).
 package file

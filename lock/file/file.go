@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -23,6 +24,7 @@ var (
 type store struct {
 	path     string
 	existing string // the part of it that Open did not make
+	observe  bool   // make nothing
 	boot     string // id of this boot
 	pidNS    string // the PID namespace of this process, or empty
 	warn     error  // told to the first candidate
@@ -33,14 +35,19 @@ type store struct {
 	taken   sync.Map // election to when a tenure of ours ended that had lost its lock file (see yield)
 }
 
-// Open makes the directory if it is missing.
+// Open makes the directory if it is missing, unless it is only to be observed.
 func Open(s lock.Settings) (lock.Store, error) {
 	s, err := Resolve(s)
 	if err != nil {
 		return nil, err
 	}
-	st := &store{path: s.URL.Path, existing: existingPart(s.URL.Path)}
-	if st.warn, err = prepareDir(st.path); err != nil {
+	st := &store{path: s.URL.Path, existing: existingPart(s.URL.Path), observe: s.Observe}
+	if s.Observe {
+		err = checkFS(st.existing)
+	} else {
+		st.warn, err = prepareDir(st.path)
+	}
+	if err != nil {
 		return nil, err
 	}
 	if st.boot, err = bootID(); err != nil {
@@ -104,7 +111,7 @@ func (s *store) Release(ctx context.Context, t lock.Ticket) error {
 	if l.bad != nil {
 		return l.bad
 	}
-	_, err := within(ctx, "release", func() (struct{}, error) { return struct{}{}, l.dir.clean(id.Owner) })
+	_, err := within(ctx, "release", func() (struct{}, error) { return struct{}{}, l.dir.clean(id.Owner, nil) })
 	if t.File != nil {
 		err = errors.Join(err, ignoreClosed((&lockFile{File: t.File}).unlock()))
 	}
@@ -131,18 +138,30 @@ func (l *locker) Holder(ctx context.Context) (lock.Holder, error) {
 		if err != nil || s.Record.State != lock.Held || !l.sameBoot(s.Record) {
 			return lock.Holder{}, err
 		}
-		f, err := os.Open(l.path)
-		if errors.Is(err, os.ErrNotExist) {
-			return lock.Holder{}, nil
-		} else if err != nil {
-			return lock.Holder{}, unavailable("open lock file", err)
-		}
-		defer func() { _ = f.Close() }()
-		if _, beating, err := readHeartbeat(f); err != nil || !beating {
+		if beating, err := l.beating(); err != nil || !beating {
 			return lock.Holder{}, err
 		}
-		return s.Record.Holder, nil
+		h := s.Record.Holder
+		h.TTL = s.Record.TTL
+		return h, nil
 	})
+}
+
+// beating tells of the heart of whoever holds the lock. The lock file is closed to other
+// users, who could lock it for as long as they like; the kernel's list of locks is not.
+func (l *locker) beating() (bool, error) {
+	f, err := os.Open(l.path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return false, nil
+	case errors.Is(err, fs.ErrPermission):
+		return listedHeartbeat(l.path)
+	case err != nil:
+		return false, unavailable("open lock file", err)
+	}
+	defer func() { _ = f.Close() }()
+	_, beating, err := readHeartbeat(f)
+	return beating, err
 }
 
 // Get implements lock.Records.

@@ -7,8 +7,10 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -195,4 +197,95 @@ func TestHolderDisturbsNobody(t *testing.T) {
 	}
 	cancel()
 	<-done
+}
+
+// Nobody is kept from standing by, and from winning, by a disk that is full. The place
+// is shown once there is room.
+func TestNoRoomForAPlace(t *testing.T) {
+	path := memory(t)
+	s := openAt(t, path)
+	a := acquire(t, s, "e", lock.Candidate{ID: "a"}, prompt)
+	must(t, fill(path))
+	b := standBy(t, s, "b")
+	b.Hears(lock.Renewed, patient)
+	b.Hears(lock.Renewed, patient)
+	queued(t, s)
+	must(t, os.Remove(filepath.Join(path, "fill")))
+	queued(t, s, "b")
+	must(t, a.Release(t.Context()))
+	b.Wins(prompt)
+}
+
+// A volume that is mounted read-only, as into a container, is enough to look.
+func TestObserveReadOnly(t *testing.T) {
+	path := memory(t)
+	s := openAt(t, path)
+	l := acquire(t, s, "e", lock.Candidate{ID: "a"}, prompt)
+	standBy(t, s, "b")
+	queued(t, s, "b")
+	view := openTemp(t)
+	must(t, unix.Mount(path, view, "", unix.MS_BIND, ""))
+	t.Cleanup(func() { _ = unix.Unmount(view, unix.MNT_DETACH) })
+	must(t, unix.Mount("", view, "", unix.MS_REMOUNT|unix.MS_BIND|unix.MS_RDONLY, ""))
+	o := observe(t, view)
+	elections(t, o, "e")
+	queued(t, o, "b")
+	if h, err := o.Locker("e").Holder(t.Context()); err != nil || h.Token != l.Token() {
+		t.Errorf("holder: %+v, %v", h, err)
+	}
+	if err := o.Locker("e").Ask(t.Context(), lock.Request{Token: l.Token()}); !errors.Is(err, lock.ErrConfig) {
+		t.Errorf("ask: %v", err)
+	}
+}
+
+// A disk that takes no write at all holds up nobody who stands by, and nobody who leaves.
+func TestPlaceOnFrozenDisk(t *testing.T) {
+	path := disk(t)
+	s := openAt(t, path)
+	acquire(t, s, "e", lock.Candidate{ID: "a"}, prompt)
+	thaw := freeze(t, path)
+	b := standBy(t, s, "b")
+	b.Hears(lock.Renewed, patient)
+	b.Hears(lock.Renewed, patient)
+	b.Cancel(context.Canceled)
+	select {
+	case <-b.Done:
+	case <-time.After(prompt):
+		t.Error("waits for the disk")
+	}
+	thaw()
+	waitPlaces(t, s, 0)
+	standBy(t, s, "c")
+	queued(t, s, "c")
+}
+
+// disk mounts a small file system that can be frozen.
+func disk(t *testing.T) (path string) {
+	t.Helper()
+	path = openTemp(t)
+	image := filepath.Join(t.TempDir(), "image")
+	must(t, os.WriteFile(image, nil, 0o600))
+	must(t, os.Truncate(image, 8<<20))
+	for _, args := range [][]string{{"mkfs.ext4", "-q", image}, {"mount", "-o", "loop", image, path}} {
+		if out, err := exec.Command(args[0], args[1:]...).CombinedOutput(); err != nil {
+			t.Skipf("%v: %v: %s", args, err, out)
+		}
+	}
+	t.Cleanup(func() { _ = unix.Unmount(path, unix.MNT_DETACH) })
+	return path
+}
+
+// freeze stops all writes to a file system until thaw, at the latest the end of the test.
+func freeze(t *testing.T, path string) (thaw func()) {
+	t.Helper()
+	d, err := os.Open(path)
+	must(t, err)
+	const fiFreeze, fiThaw = 0xc0045877, 0xc0045878 // linux/fs.h
+	must(t, unix.IoctlSetInt(int(d.Fd()), fiFreeze, 0))
+	thaw = sync.OnceFunc(func() {
+		must(t, unix.IoctlSetInt(int(d.Fd()), fiThaw, 0))
+		must(t, d.Close())
+	})
+	t.Cleanup(thaw)
+	return thaw
 }

@@ -71,9 +71,11 @@ func FuzzState(f *testing.F) {
 			t.Fatalf("%q: %+v, %v; want %+v", data, got, err, want)
 		}
 		q := &campaign{locker: l, file: &lockFile{}, owner: "next"}
-		token, err := q.writeHeld(got.Record.Owner)
+		token, replaced, err := q.writeHeld(got.Record.Owner)
 		if refused := errors.Is(err, lock.ErrConfig) && strings.Contains(err.Error(), "no fencing token"); !refused && (err != nil || token <= got.Record.Token) {
 			t.Errorf("%q: token %d after %d, %v", data, token, got.Record.Token, err)
+		} else if !refused && !reflect.DeepEqual(replaced, got.Record) {
+			t.Errorf("%q: replaced %+v, want %+v", data, replaced, got.Record)
 		}
 	})
 }

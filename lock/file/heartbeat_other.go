@@ -22,6 +22,9 @@ func (*heartbeat) beat() error { return nil }
 
 func (*lockFile) stopHeartbeat() error { return nil }
 
+// listedHeartbeat is as blind as readHeartbeat.
+func listedHeartbeat(string) (beating bool, err error) { return true, nil }
+
 // readHeartbeat sees one that always moves: no holder is ever taken for frozen.
 func readHeartbeat(*os.File) (b beat, beating bool, err error) {
 	return beat{at: time.Now().UnixNano()}, true, nil

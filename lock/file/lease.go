@@ -83,16 +83,18 @@ type lease struct {
 	*lock.Keeper
 	session  *session
 	token    lock.Token
+	previous lock.Record
 	requests chan lock.Request
 	unwatch  context.CancelFunc
 	watched  chan struct{} // closed when nobody watches any more
 
-	release sync.Mutex
-	closed  bool
+	release  sync.Mutex
+	handover *lock.Handover
+	closed   bool
 }
 
 // keep makes a lease of the lock.
-func (q *campaign) keep(heart *heartbeat, g lock.Grant, token lock.Token) (*lease, error) {
+func (q *campaign) keep(heart *heartbeat, g lock.Grant, token lock.Token, previous lock.Record) (*lease, error) {
 	s := &session{
 		locker: q.locker, file: q.file, heart: heart, owner: q.owner, ttl: q.TTL,
 		gone: make(chan error, 1), state: reader{dir: q.dir},
@@ -103,7 +105,7 @@ func (q *campaign) keep(heart *heartbeat, g lock.Grant, token lock.Token) (*leas
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	l := &lease{
-		Keeper: k, session: s, token: token, requests: make(chan lock.Request, 1),
+		Keeper: k, session: s, token: token, previous: previous, requests: make(chan lock.Request, 1),
 		unwatch: cancel, watched: make(chan struct{}),
 	}
 	go l.watch(ctx)
@@ -137,6 +139,16 @@ func (l *lease) Token() lock.Token { return l.token }
 
 // Requests implements lock.Lease.
 func (l *lease) Requests() <-chan lock.Request { return l.requests }
+
+// Previous implements lock.Lease.
+func (l *lease) Previous() lock.Record { return l.previous }
+
+// HandOver implements lock.Lease.
+func (l *lease) HandOver(h lock.Handover) {
+	l.release.Lock()
+	defer l.release.Unlock()
+	l.handover = &h
+}
 
 // Put implements lock.Lease.
 func (l *lease) Put(ctx context.Context, key string, value []byte) error {
@@ -201,7 +213,7 @@ func (l *lease) Release(ctx context.Context) error {
 	defer l.release.Unlock()
 	l.Stop()
 	_, err := within(ctx, "release", func() (struct{}, error) {
-		return struct{}{}, l.session.dir.clean(l.session.owner)
+		return struct{}{}, l.session.dir.clean(l.session.owner, l.handover)
 	})
 	if !l.closed {
 		l.closed = true

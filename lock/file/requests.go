@@ -6,8 +6,12 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
+	"syscall"
+
+	"golang.org/x/sys/unix"
 
 	"leaderrun/lock"
 )
@@ -31,11 +35,7 @@ func (l *locker) Ask(ctx context.Context, r lock.Request) error {
 		if l.bad != nil {
 			return struct{}{}, l.bad
 		}
-		err := l.dir.make()
-		var tmp string
-		if err == nil {
-			tmp, err = l.dir.writeTemp(data, true)
-		}
+		tmp, err := l.dir.writeTemp(data, true)
 		if err == nil {
 			err = os.Rename(tmp, l.dir.requestFile())
 		}
@@ -44,6 +44,19 @@ func (l *locker) Ask(ctx context.Context, r lock.Request) error {
 		}
 		return struct{}{}, err
 	})
+	if l.store.observe {
+		err = l.unwritable(err)
+	}
+	return err
+}
+
+// unwritable makes a missing right to write one of the kind that waiting does not mend.
+func (l *locker) unwritable(err error) error {
+	for _, errno := range []syscall.Errno{unix.EACCES, unix.EPERM, unix.EROFS} {
+		if errors.Is(err, errno) {
+			return fmt.Errorf("%w: --store file: ask the holder: write in %s: %w: run this as the user of the candidates", lock.ErrConfig, l.dir, errno)
+		}
+	}
 	return err
 }
 

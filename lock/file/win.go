@@ -130,17 +130,17 @@ func (q *campaign) lead(ctx context.Context, heart *heartbeat, previous string) 
 	if err := heart.beat(); err != nil {
 		return nil, unavailable("lock "+q.path, err)
 	}
-	token, err := q.writeHeld(previous)
+	token, replaced, err := q.writeHeld(previous)
 	if errors.Is(err, errTaken) {
 		return nil, err
 	}
 	var l *lease
 	if err == nil {
 		q.dir.tidy()
-		l, err = q.keep(heart, lock.Grant{Sent: sent, Lifetime: q.TTL}, token)
+		l, err = q.keep(heart, lock.Grant{Sent: sent, Lifetime: q.TTL}, token, replaced)
 	}
 	if err != nil { // the record may be there although its writing failed
-		return nil, errors.Join(err, q.dir.clean(q.owner))
+		return nil, errors.Join(err, q.dir.clean(q.owner, nil))
 	}
 	if ctx.Err() != nil {
 		_ = l.Release(context.WithoutCancel(ctx)) // nothing ran: what remains is harmless
@@ -149,7 +149,7 @@ func (q *campaign) lead(ctx context.Context, heart *heartbeat, previous string) 
 	return l, nil
 }
 
-func (q *campaign) writeHeld(previous string) (token lock.Token, err error) {
+func (q *campaign) writeHeld(previous string) (token lock.Token, replaced lock.Record, err error) {
 	err = q.dir.update(true, func(s *state) error {
 		q.recall(s)
 		switch s.Record.Owner {
@@ -162,9 +162,10 @@ func (q *campaign) writeHeld(previous string) (token lock.Token, err error) {
 		if token = s.Record.Token + 1; token == 0 {
 			return fmt.Errorf("%w: --store file: no fencing token comes after %d, in %s: look who wrote that", lock.ErrConfig, s.Record.Token, q.dir.file(s.version))
 		}
+		replaced = s.Record
 		s.Record = lock.Record{
 			Token: token, State: lock.Held, TTL: q.TTL, Owner: q.owner,
-			Holder: lock.Holder{ID: q.ID, Host: q.Host, Token: token, Since: time.Now()},
+			Holder: lock.Holder{ID: q.ID, Host: q.Host, PID: q.PID, Token: token, Since: time.Now()},
 			Host:   &lock.HostRecord{BootID: q.store.boot, PIDNS: q.store.pidNS},
 		}
 		if q.Cgroup != nil {
@@ -173,5 +174,5 @@ func (q *campaign) writeHeld(previous string) (token lock.Token, err error) {
 		s.Lock = q.file.id
 		return nil
 	})
-	return token, err
+	return token, replaced, err
 }

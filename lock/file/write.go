@@ -166,12 +166,12 @@ func (d dir) tidy() {
 
 // clean turns the owner's record to clean, unless that is so or another's is
 // there.
-func (d dir) clean(owner string) error {
+func (d dir) clean(owner string, to *lock.Handover) error {
 	return d.update(false, func(s *state) error {
 		if s.Record.Owner != owner || s.Record.State != lock.Held {
 			return errSame
 		}
-		s.Record.State = lock.Clean
+		s.Record.State, s.Record.Handover = lock.Clean, to
 		return nil
 	})
 }

@@ -142,7 +142,7 @@ func (a *campaign) compete(ctx context.Context) (*lease, error) {
 			return nil, fmt.Errorf("enter the queue: %w", err)
 		}
 	}
-	holder, err := json.Marshal(lock.Holder{ID: a.c.ID, Host: a.c.Host, Since: time.Now()})
+	holder, err := json.Marshal(lock.Holder{ID: a.c.ID, Host: a.c.Host, PID: a.c.PID, Since: time.Now()})
 	if err != nil {
 		return nil, err
 	}
@@ -165,5 +165,5 @@ func (a *campaign) won(rec record) (*lease, error) {
 	if err := a.keeper.Err(); err != nil {
 		return nil, err // leave gives it back: nothing was started
 	}
-	return newLease(a.l, a.x, a.keeper, rec), nil
+	return newLease(a.l, a.x, a.keeper, rec, a.replaced), nil
 }

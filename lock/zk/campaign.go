@@ -31,6 +31,7 @@ type campaign struct {
 	v         view
 	enqueued  bool        // the ticket is out
 	tried     bool        // a winning transaction was sent
+	replaced  lock.Record // what it writes that over
 	held      lock.Record // what it writes
 	settle    settling
 	announcer *lock.Announcer

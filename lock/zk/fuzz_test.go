@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"net/url"
 	"reflect"
 	"strings"
 	"sync/atomic"
@@ -71,6 +72,9 @@ func FuzzEscape(f *testing.F) {
 		}
 		if a != "" && checkPrefix(lock.URL{Path: "/" + x}) != nil || strings.Contains(x, "/") {
 			t.Errorf("%q becomes %q, which is no node", a, x)
+		}
+		if name, err := url.PathUnescape(x); name != a || err != nil {
+			t.Errorf("%q becomes %q, which is listed as %q, %v", a, x, name, err)
 		}
 	})
 }

@@ -19,22 +19,35 @@ type lease struct {
 	x   *session
 	rec record // as we wrote it
 
+	previous lock.Record
+
 	listen   sync.Once
 	requests chan lock.Request
 
 	mu       sync.Mutex
+	handover *lock.Handover
 	left     bool // the session is being ended
 	released bool
 }
 
 var _ lock.Lease = (*lease)(nil)
 
-func newLease(l *locker, x *session, k *lock.Keeper, rec record) *lease {
-	return &lease{Keeper: k, l: l, x: x, rec: rec, requests: make(chan lock.Request, 1)}
+func newLease(l *locker, x *session, k *lock.Keeper, rec record, previous lock.Record) *lease {
+	return &lease{Keeper: k, l: l, x: x, rec: rec, previous: previous, requests: make(chan lock.Request, 1)}
 }
 
 // Token implements lock.Lease.
 func (e *lease) Token() lock.Token { return e.rec.Token }
+
+// Previous implements lock.Lease.
+func (e *lease) Previous() lock.Record { return e.previous }
+
+// HandOver implements lock.Lease.
+func (e *lease) HandOver(h lock.Handover) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.handover = &h
+}
 
 // Put implements lock.Lease.
 func (e *lease) Put(ctx context.Context, key string, value []byte) error {
@@ -156,10 +169,10 @@ func (e *lease) Release(ctx context.Context) error {
 func (e *lease) giveBack(ctx context.Context) error {
 	s := e.l.store
 	if !e.left {
-		t := tenure{owner: e.x.owner, known: true, rec: e.rec, paths: []string{e.x.own.Load().path}}
+		t := tenure{owner: e.x.owner, to: e.handover, known: true, rec: e.rec, paths: []string{e.x.own.Load().path}}
 		if err := s.giveBack(ctx, e.x.pool, e.l.keys, t); !errors.Is(err, lock.ErrLost) {
 			return err
 		}
 	}
-	return s.giveBack(ctx, s.common, e.l.keys, tenure{owner: e.x.owner})
+	return s.giveBack(ctx, s.common, e.l.keys, tenure{owner: e.x.owner, to: e.handover})
 }

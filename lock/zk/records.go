@@ -16,18 +16,8 @@ import (
 func (l *locker) Holder(ctx context.Context) (lock.Holder, error) {
 	var rec record
 	var names []string
-	err := l.store.request(ctx, func(ctx context.Context, c *conn) error {
-		if err := c.sync(ctx, l.keys.base); err != nil {
-			return err
-		}
-		n, err := c.get(ctx, l.keys.record())
-		if err != nil {
-			return err
-		}
-		if rec, err = decodeRecord(l.keys.record(), n); err != nil {
-			return err
-		}
-		names, err = c.children(ctx, l.keys.queue())
+	err := l.store.request(ctx, func(ctx context.Context, c *conn) (err error) {
+		rec, names, err = l.readQueue(ctx, c)
 		return err
 	})
 	if err != nil {
@@ -36,11 +26,27 @@ func (l *locker) Holder(ctx context.Context) (lock.Holder, error) {
 	for _, name := range names {
 		if rec.State == lock.Held && parsePlace("", name).owner == rec.Owner {
 			h := rec.Holder
-			h.Token = rec.Token
+			h.Token, h.TTL = rec.Token, rec.TTL
 			return h, nil
 		}
 	}
 	return lock.Holder{}, nil
+}
+
+// readQueue reads the record, and then who stands in the queue, both as of now.
+func (l *locker) readQueue(ctx context.Context, c *conn) (rec record, names []string, err error) {
+	if err := c.sync(ctx, l.keys.base); err != nil {
+		return rec, nil, err
+	}
+	n, err := c.get(ctx, l.keys.record())
+	if err != nil {
+		return rec, nil, err
+	}
+	if rec, err = decodeRecord(l.keys.record(), n); err != nil {
+		return rec, nil, err
+	}
+	names, err = c.children(ctx, l.keys.queue())
+	return rec, names, err
 }
 
 // Get implements lock.Records.

@@ -12,6 +12,7 @@ import (
 // A tenure is what is to be given back: whose, and, if known, how it stands.
 type tenure struct {
 	owner string
+	to    *lock.Handover // who is to lead next, if anybody
 	known bool
 	rec   record
 	paths []string // of its node; more than one if an answer was lost
@@ -27,7 +28,7 @@ func (s *Store) giveBack(ctx context.Context, p *pool, k keys, t tenure) error {
 			for {
 				var err error
 				if !t.known {
-					if t, broken, err = readTenure(ctx, c, k, t.owner); err != nil {
+					if t, broken, err = readTenure(ctx, c, k, t); err != nil {
 						return err
 					}
 				}
@@ -45,8 +46,8 @@ func (s *Store) giveBack(ctx context.Context, p *pool, k keys, t tenure) error {
 }
 
 // readTenure finds out how a tenure stands.
-func readTenure(ctx context.Context, c *conn, k keys, owner string) (t tenure, broken, err error) {
-	t.owner = owner
+func readTenure(ctx context.Context, c *conn, k keys, of tenure) (t tenure, broken, err error) {
+	t.owner, t.to = of.owner, of.to
 	if err := c.sync(ctx, k.base); err != nil {
 		return t, nil, err
 	}
@@ -60,7 +61,7 @@ func readTenure(ctx context.Context, c *conn, k keys, owner string) (t tenure, b
 		return t, nil, err
 	}
 	for _, name := range names {
-		if p := parsePlace(k.queue(), name); p.owner == owner {
+		if p := parsePlace(k.queue(), name); p.owner == t.owner {
 			t.paths = append(t.paths, p.path)
 		}
 	}
@@ -74,7 +75,7 @@ func tryGiveBack(ctx context.Context, c *conn, k keys, t tenure, acl []zk.ACL) (
 	var ops []op
 	if t.rec.State == lock.Held && t.rec.Owner == t.owner {
 		clean := t.rec.Record
-		clean.State = lock.Clean
+		clean.State, clean.Handover = lock.Clean, t.to
 		ops = append(ops, t.rec.write(k, clean, acl))
 	}
 	for _, path := range t.paths {

@@ -25,10 +25,10 @@ func (a *campaign) win(ctx context.Context) (record, error) {
 		token := lock.Token(own.czxid)
 		a.held = lock.Record{
 			Token: token, State: lock.Held, TTL: a.ttl, Owner: a.x.owner,
-			Holder: lock.Holder{ID: a.c.ID, Host: a.c.Host, Token: token},
+			Holder: lock.Holder{ID: a.c.ID, Host: a.c.Host, PID: a.c.PID, Token: token},
 		}
 	}
-	a.held.Holder.Since = time.Now()
+	a.held.Holder.Since, a.replaced = time.Now(), rec.Record
 	won := record{Record: a.held, exists: true}
 	err := a.x.do(ctx, func(ctx context.Context, c *conn) error {
 		results, err := c.multi(ctx, check(own.path), rec.write(a.l.keys, a.held, a.l.store.acl))

@@ -390,6 +390,7 @@ type RangeRequest struct {
 	Limit             int64                   `protobuf:"varint,3,opt,name=limit,proto3" json:"limit,omitempty"`
 	SortOrder         RangeRequest_SortOrder  `protobuf:"varint,5,opt,name=sort_order,json=sortOrder,proto3,enum=leaderrun.etcd.RangeRequest_SortOrder" json:"sort_order,omitempty"`
 	SortTarget        RangeRequest_SortTarget `protobuf:"varint,6,opt,name=sort_target,json=sortTarget,proto3,enum=leaderrun.etcd.RangeRequest_SortTarget" json:"sort_target,omitempty"`
+	KeysOnly          bool                    `protobuf:"varint,8,opt,name=keys_only,json=keysOnly,proto3" json:"keys_only,omitempty"`
 	MaxCreateRevision int64                   `protobuf:"varint,13,opt,name=max_create_revision,json=maxCreateRevision,proto3" json:"max_create_revision,omitempty"`
 	unknownFields     protoimpl.UnknownFields
 	sizeCache         protoimpl.SizeCache
@@ -458,6 +459,13 @@ func (x *RangeRequest) GetSortTarget() RangeRequest_SortTarget {
 		return x.SortTarget
 	}
 	return RangeRequest_KEY
+}
+
+func (x *RangeRequest) GetKeysOnly() bool {
+	if x != nil {
+		return x.KeysOnly
+	}
+	return false
 }
 
 func (x *RangeRequest) GetMaxCreateRevision() int64 {
@@ -1952,7 +1960,7 @@ const file_etcd_proto_rawDesc = "" +
 	"\x05value\x18\x05 \x01(\fR\x05value\x12\x14\n" +
 	"\x05lease\x18\x06 \x01(\x03R\x05lease\",\n" +
 	"\x0eResponseHeader\x12\x1a\n" +
-	"\brevision\x18\x03 \x01(\x03R\brevision\"\xe7\x02\n" +
+	"\brevision\x18\x03 \x01(\x03R\brevision\"\x84\x03\n" +
 	"\fRangeRequest\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\fR\x03key\x12\x1b\n" +
 	"\trange_end\x18\x02 \x01(\fR\brangeEnd\x12\x14\n" +
@@ -1960,7 +1968,8 @@ const file_etcd_proto_rawDesc = "" +
 	"\n" +
 	"sort_order\x18\x05 \x01(\x0e2&.leaderrun.etcd.RangeRequest.SortOrderR\tsortOrder\x12H\n" +
 	"\vsort_target\x18\x06 \x01(\x0e2'.leaderrun.etcd.RangeRequest.SortTargetR\n" +
-	"sortTarget\x12.\n" +
+	"sortTarget\x12\x1b\n" +
+	"\tkeys_only\x18\b \x01(\bR\bkeysOnly\x12.\n" +
 	"\x13max_create_revision\x18\r \x01(\x03R\x11maxCreateRevision\".\n" +
 	"\tSortOrder\x12\b\n" +
 	"\x04NONE\x10\x00\x12\n" +
