@@ -133,6 +133,13 @@ func (r *report) check(ctx context.Context, o *options, f *pflag.FlagSet, from o
 	if err := guard.Supported(); err != nil {
 		r.tell(lock.Finding{Topic: "host", Err: fmt.Errorf("%w: %w", lock.ErrConfig, err)})
 	}
+	if o.listen != "" {
+		if l, err := listen(o.listen); err == nil {
+			_ = l.Close()
+		} else { // perhaps by the leaderrun that runs here with these settings
+			r.tell(lock.Finding{Topic: "listen", Text: oneLine(err), Warning: true})
+		}
+	}
 	store, err := stores.Open(settings)
 	if err != nil {
 		r.tell(lock.Finding{Topic: "store", Err: err})

@@ -18,11 +18,11 @@ import (
 const (
 	checkShort = "Try the settings out and say what was found"
 
-	checkLong = `leaderrun check connects with the settings of a run, tries on a key of its own what
-a run has to do, removes it, and says line by line what it found: each setting
-and where it came from, the store, and the times that follow. It starts nothing
-and takes no part in the election. The last line tells the exit status: 0, 69
-(store unavailable), 77 (credentials refused) or 78 (bad configuration).`
+	checkLong = `Connects with the settings of a run, tries on a key of its own what a run has to
+do, removes it, and says line by line what it found: each setting and where it
+came from, the store, and the times that follow. It starts nothing and takes no
+part in the election. The last line tells the exit status: 0, 69 (store
+unavailable), 77 (credentials refused) or 78 (bad configuration).`
 
 	checkExamples = `  leaderrun check --store etcd://10.0.0.1:2379 --name worker
   leaderrun check --store file: | grep -E '^(warning|error)'`

@@ -5,7 +5,6 @@ package cmd
 import (
 	"fmt"
 	"os"
-	"slices"
 	"strings"
 	"time"
 	"unicode"
@@ -56,10 +55,11 @@ func (o *jobOptions) bind(f *pflag.FlagSet) {
 }
 
 // withoutJob empties the variables of these flags that are set: another leaderrun
-// in the command is not to take this one's job for its own.
+// in the command is not to take this one's job for its own, nor its address.
 func (o *jobOptions) withoutJob() (env []string) {
 	flags := pflag.NewFlagSet("", pflag.ContinueOnError)
 	new(jobOptions).bind(flags)
+	flags.String("listen", "", "")
 	flags.VisitAll(func(f *pflag.Flag) {
 		if os.Getenv(variable(f.Name)) != "" {
 			env = append(env, variable(f.Name)+"=")
@@ -101,10 +101,10 @@ func (o *jobOptions) check(f *pflag.FlagSet) (err error) {
 	if err != nil {
 		return err
 	}
-	if err = oneOf("rerun", o.rerun, supervisor.RerunNever, supervisor.RerunInterrupted, supervisor.RerunFailed); err != nil {
+	if err = oneOf("rerun", o.rerun); err != nil {
 		return err
 	}
-	if err = oneOf("restart", o.restart, supervisor.RestartNo, supervisor.RestartOnFailure, supervisor.RestartAlways); err != nil {
+	if err = oneOf("restart", o.restart); err != nil {
 		return err
 	}
 	for flag, n := range map[string]int{"attempts": o.attempts, "restart-limit": o.restartLimit, "health-retries": o.healthRetries} {
@@ -146,18 +146,6 @@ func (o *jobOptions) checkTicks(f *pflag.FlagSet) (err error) {
 		}
 	}
 	return nil
-}
-
-func oneOf[T ~string](flag, value string, values ...T) error {
-	if slices.Contains(values, T(value)) {
-		return nil
-	}
-	words := make([]string, len(values))
-	for i, v := range values {
-		words[i] = string(v)
-	}
-	last := len(words) - 1
-	return usagef("--%s %q: use %s or %s", flag, value, strings.Join(words[:last], ", "), words[last])
 }
 
 // fits refuses a hook that could never run, grace being the loss grace in force, and

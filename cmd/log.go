@@ -19,7 +19,7 @@ import (
 type logQueue struct {
 	lines   chan []byte
 	done    chan struct{}
-	dropped atomic.Int64
+	dropped atomic.Int64 // in all
 }
 
 func newLogQueue(format string, write func([]byte)) *logQueue {
@@ -27,12 +27,14 @@ func newLogQueue(format string, write func([]byte)) *logQueue {
 	go func() {
 		defer close(q.done)
 		defer lockLogThread()()
+		said := int64(0)
 		for line := range q.lines {
 			if line == nil {
 				return
 			}
-			if n := q.dropped.Swap(0); n > 0 {
-				write(droppedLine(format, n))
+			if n := q.dropped.Load(); n > said {
+				write(droppedLine(format, n-said))
+				said = n
 			}
 			write(line)
 		}

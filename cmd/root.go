@@ -10,6 +10,7 @@ import (
 	"io"
 	"log"
 	"os"
+	"slices"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -20,6 +21,14 @@ import (
 
 // version is set by the linker.
 var version = "dev"
+
+// commands are those that users name, each in a file of its own.
+var commands = map[string]func(args []string, code *int) *cobra.Command{
+	"check":     check,
+	"status":    status,
+	"step-down": stepDown,
+	"verify":    verify,
+}
 
 // Main runs leaderrun with the arguments of the process and returns its exit
 // status.
@@ -42,19 +51,39 @@ func Main(args []string) int {
 		}
 	}
 	code := 0
-	// By the first argument alone, so that nothing changes for a command or a
-	// setting that is called so.
-	var c *cobra.Command
-	if len(args) > 1 && args[1] == "check" {
-		c = check(args[2:], &code)
-	} else {
-		c = root(args[1:], &code)
+	c, asked := forShell(args[1:])
+	if !asked {
+		c = chosen(args[1:], &code)
 	}
 	if err := c.Execute(); err != nil {
 		fmt.Fprintln(os.Stderr, "leaderrun:", oneLine(err))
 		return exitStatus(err)
 	}
 	return code
+}
+
+// chosen is the command that the first argument names, by that alone, so that
+// nothing changes for a command or a setting that is called so.
+func chosen(args []string, code *int) *cobra.Command {
+	if len(args) > 0 {
+		if command := named(args[0]); command != nil {
+			c := command(args[1:], code)
+			c.SetHelpFunc(showCommand)
+			return c
+		}
+	}
+	return root(args, code)
+}
+
+// named is the command that users call so, nil if there is none.
+func named(word string) func(args []string, code *int) *cobra.Command {
+	switch word { // these list the others
+	case "help":
+		return help
+	case "completion":
+		return completion
+	}
+	return commands[word]
 }
 
 // initMain is leaderrun as the first process of a container: leaderrun does what
@@ -97,6 +126,7 @@ func root(args []string, code *int) *cobra.Command {
 	}
 	c.Flags().SetInterspersed(false) // the command's own flags are not ours
 	o.dress(c, args)
+	c.SetHelpFunc(showOverview)
 	return c
 }
 
@@ -106,7 +136,7 @@ func (o *options) dress(c *cobra.Command, args []string) {
 	c.Flags().SortFlags = false
 	c.SetArgs(args)
 	c.CompletionOptions.DisableDefaultCmd = true
-	c.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return flagError(err) })
+	c.SetFlagErrorFunc(flagError)
 }
 
 // separated requires "--" before the command, because without it a flag of the
@@ -119,14 +149,21 @@ func separated(f *pflag.FlagSet, args, command []string) error {
 		return usagef("no command: write it after --, for example: leaderrun --store file: --name backup -- ./backup.sh")
 	}
 	before := args[:len(args)-len(command)]
-	line := append(append([]string{"leaderrun"}, before...), "--")
-	return usagef("-- is missing before the command: write: %s", shellLine(append(line, command...)))
+	hint := ""
+	if word := nearest(command[0], words()); word != "" {
+		hint = fmt.Sprintf(", or did you mean %s?", shellLine(slices.Concat([]string{"leaderrun", word}, before, command[1:])))
+	}
+	return usagef("-- is missing before the command: write: %s%s",
+		shellLine(slices.Concat([]string{"leaderrun"}, before, []string{"--"}, command)), hint)
 }
 
 // flagError says what is wrong with a flag.
-func flagError(err error) error {
+func flagError(c *cobra.Command, err error) error {
 	if invalid := (*pflag.InvalidValueError)(nil); errors.As(err, &invalid) {
 		return usagef("--%s: %w", invalid.GetFlag().Name, invalid.Unwrap())
 	}
-	return usagef("%w: see leaderrun --help", err)
+	if unknown := (*pflag.NotExistError)(nil); errors.As(err, &unknown) {
+		return unknownFlag(c, unknown)
+	}
+	return usagef("%w: see %s --help", err, called(c))
 }

@@ -3,6 +3,7 @@
 package cmd
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -43,6 +44,12 @@ func runCommand(o *options, command []string) (int, error) {
 	if err != nil {
 		return 0, notExecutable(command[0], err)
 	}
+	var listener *latest
+	if o.listen != "" {
+		if listener, err = listen(o.listen); err != nil {
+			return 0, err
+		}
+	}
 	store, err := stores.Open(settings)
 	if err != nil {
 		return 0, err
@@ -60,10 +67,26 @@ func runCommand(o *options, command []string) (int, error) {
 		log.Info("file store: the election is among processes of this host only")
 	}
 	n := &narrator{log: log}
+	p := newPulse()
+	all := listeners{n.tell, p.tell}
+	service := newNotifier(o, p)
+	if service != nil {
+		all = append(all, service.tell)
+	}
+	if listener != nil {
+		m := newMetrics(o, settings.URL, queue.dropped.Load)
+		all = append(all, m.tell)
+		level := slog.LevelInfo
+		if strings.HasSuffix(o.listen, ":0") { // nobody else can tell the port
+			level = slog.LevelWarn
+		}
+		log.Log(context.Background(), level, "listening", "address", listener.Addr().String())
+		go serve(listener, routes(m, p))
+	}
 	out := supervisor.Run(supervisor.Config{
 		Locker: store.Locker(o.name),
 		Candidate: lock.Candidate{
-			ID: o.id, Host: host, TTL: time.Duration(o.ttl), Try: o.try,
+			ID: o.id, Host: host, PID: os.Getpid(), TTL: time.Duration(o.ttl), Try: o.try,
 			Grace: time.Duration(o.lossGrace), GraceYields: o.defaultGrace,
 		},
 		Path: path, Argv: command,
@@ -77,14 +100,24 @@ func runCommand(o *options, command []string) (int, error) {
 		Seat:    markPrefix(settings.URL, o.name) + o.onceFor,
 		Wait:    time.Duration(o.wait), ExitOnLoss: o.exitOnLoss,
 		StopSignal: syscall.Signal(o.stopSignal), StopTimeout: time.Duration(o.stopTimeout),
-		Listen: n.tell,
+		Listen: all.tell,
 	})
+	service.leave()
 	status := n.conclude(out, o)
 	if out.Interrupt {
 		queue.flush()
 		dieOfInterrupt()
 	}
 	return status, nil
+}
+
+// listeners hear of every event, one after the other.
+type listeners []func(supervisor.Event)
+
+func (l listeners) tell(e supervisor.Event) {
+	for _, listen := range l {
+		listen(e)
+	}
 }
 
 // dieOfInterrupt ends this process as Ctrl-C does; a shell shows 130 all the

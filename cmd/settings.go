@@ -5,6 +5,7 @@ package cmd
 import (
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"time"
 	"unicode"
@@ -14,6 +15,7 @@ import (
 
 	"leaderrun/lock"
 	"leaderrun/lock/stores"
+	"leaderrun/supervisor"
 )
 
 // options are the settings of a campaign as the user gave them: a flag, else
@@ -27,6 +29,7 @@ type options struct {
 	stopSignal             stopSignal
 	stopTimeout            duration
 	labels                 map[string]string
+	listen                 string
 	logFormat              string
 	logLevel               string
 	tls                    bool
@@ -60,9 +63,8 @@ func (d *duration) Set(s string) error {
 
 // bind declares the flags of everything that campaigns.
 func (o *options) bind(f *pflag.FlagSet) {
-	o.ttl, o.stopTimeout, o.stopSignal = duration(15*time.Second), duration(8*time.Second), defaultStopSignal
-	f.StringVar(&o.store, "store", "", usage["store"])
-	f.StringVar(&o.name, "name", "", usage["name"])
+	o.ttl, o.stopTimeout, o.stopSignal = defaultTTL, duration(8*time.Second), defaultStopSignal
+	o.bindPlace(f)
 	f.StringVar(&o.id, "id", "", usage["id"])
 	f.Var(&o.ttl, "ttl", usage["ttl"])
 	f.Var(&o.lossGrace, "loss-grace", usage["loss-grace"])
@@ -74,8 +76,25 @@ func (o *options) bind(f *pflag.FlagSet) {
 	f.Var(&o.stopTimeout, "stop-timeout", usage["stop-timeout"])
 	o.jobOptions.bind(f)
 	f.StringToStringVar(&o.labels, "label", nil, usage["label"])
+	f.StringVar(&o.listen, "listen", "", usage["listen"])
 	f.StringVar(&o.logFormat, "log-format", "text", usage["log-format"])
 	f.StringVar(&o.logLevel, "log-level", "info", usage["log-level"])
+	o.bindAccess(f)
+	for _, name := range []string{"loss-grace", "wait", "label"} {
+		f.Lookup(name).DefValue = "" // no default, or one that its text tells
+	}
+}
+
+const defaultTTL = duration(15 * time.Second)
+
+// bindPlace declares the flags that say which election is meant.
+func (o *options) bindPlace(f *pflag.FlagSet) {
+	f.StringVar(&o.store, "store", "", usage["store"])
+	f.StringVar(&o.name, "name", "", usage["name"])
+}
+
+// bindAccess declares the flags of how the store is reached.
+func (o *options) bindAccess(f *pflag.FlagSet) {
 	f.BoolVar(&o.tls, "tls", false, usage["tls"])
 	f.StringVar(&o.tlsCA, "tls-ca", "", usage["tls-ca"])
 	f.StringVar(&o.tlsCert, "tls-cert", "", usage["tls-cert"])
@@ -84,9 +103,6 @@ func (o *options) bind(f *pflag.FlagSet) {
 	f.StringVar(&o.user, "user", "", usage["user"])
 	f.StringVar(&o.passwordFile, "password-file", "", usage["password-file"])
 	f.StringVar(&o.aclTokenFile, "acl-token-file", "", usage["acl-token-file"])
-	for _, name := range []string{"loss-grace", "wait", "label"} {
-		f.Lookup(name).DefValue = "" // no default, or one that its text tells
-	}
 }
 
 // variable is the environment variable of a flag.
@@ -148,6 +164,9 @@ func (o *options) check(f *pflag.FlagSet) error {
 			return usagef("--label %q: write KEY=VALUE, KEY without spaces", key)
 		}
 	}
+	if err := o.checkListen(); err != nil {
+		return err
+	}
 	o.defaultGrace = !f.Changed("loss-grace")
 	if err := o.jobOptions.check(f); err != nil {
 		return err
@@ -156,6 +175,31 @@ func (o *options) check(f *pflag.FlagSet) error {
 		o.logLevel = "warn"
 	}
 	return nil
+}
+
+// choices are all the values that a flag takes, nil if they cannot be listed.
+func choices(flag string) []string {
+	switch flag {
+	case "rerun":
+		return []string{string(supervisor.RerunNever), string(supervisor.RerunInterrupted), string(supervisor.RerunFailed)}
+	case "restart":
+		return []string{string(supervisor.RestartNo), string(supervisor.RestartOnFailure), string(supervisor.RestartAlways)}
+	case "log-format":
+		return []string{"text", "json"}
+	case "log-level":
+		return []string{"debug", "info", "warn", "error"}
+	}
+	return nil
+}
+
+// oneOf refuses a value that is no choice.
+func oneOf(flag, value string) error {
+	all := choices(flag)
+	if slices.Contains(all, value) {
+		return nil
+	}
+	last := len(all) - 1
+	return usagef("--%s %q: use %s or %s", flag, value, strings.Join(all[:last], ", "), all[last])
 }
 
 // maxName leaves room for the endings that a store adds to a file name of 255.
@@ -175,15 +219,8 @@ func checkName(name string) error {
 
 // settings returns how to reach the store, with every default filled in.
 func (o *options) settings() (lock.Settings, error) {
-	u, err := lock.ParseURL(o.store)
+	s, err := o.unresolved()
 	if err != nil {
-		return lock.Settings{}, err
-	}
-	s := lock.Settings{
-		URL: u, TLS: o.tls, TLSCA: o.tlsCA, TLSCert: o.tlsCert, TLSKey: o.tlsKey,
-		TLSServerName: o.tlsServerName, User: o.user, PasswordFile: o.passwordFile, ACLTokenFile: o.aclTokenFile,
-	}
-	if s.DefaultTimeout, err = stores.Timing(s, time.Duration(o.ttl), time.Duration(o.lossGrace)); err != nil {
 		return s, err
 	}
 	if o.defaultGrace {
@@ -196,4 +233,27 @@ func (o *options) settings() (lock.Settings, error) {
 		return s, err
 	}
 	return s, o.ticket(s, lock.Ticket{}).fits()
+}
+
+// reach is settings for who takes part in no election.
+func (o *options) reach() (lock.Settings, error) {
+	s, err := o.unresolved()
+	if err != nil {
+		return s, err
+	}
+	return stores.Resolve(s)
+}
+
+// unresolved are the settings as the flags have them, with the bounds of requests.
+func (o *options) unresolved() (lock.Settings, error) {
+	u, err := lock.ParseURL(o.store)
+	if err != nil {
+		return lock.Settings{}, err
+	}
+	s := lock.Settings{
+		URL: u, TLS: o.tls, TLSCA: o.tlsCA, TLSCert: o.tlsCert, TLSKey: o.tlsKey,
+		TLSServerName: o.tlsServerName, User: o.user, PasswordFile: o.passwordFile, ACLTokenFile: o.aclTokenFile,
+	}
+	s.DefaultTimeout, err = stores.Timing(s, time.Duration(o.ttl), time.Duration(o.lossGrace))
+	return s, err
 }

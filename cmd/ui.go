@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
-	"strconv"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -29,15 +28,25 @@ const (
 	short = "Run a command only while this host is the leader"
 
 	long = `leaderrun runs COMMAND, unmodified, only while this host leads an election, kills
-its whole process tree before the lease can run out, and campaigns again.
+its whole process tree before the lease can run out, and campaigns again. Start
+the same line on several hosts: one of them runs the command, the others stand by.
 
-Every flag can be set by a variable: --stop-timeout by LEADERRUN_STOP_TIMEOUT.
+COMMAND finds in its environment LEADERRUN_ELECTION, LEADERRUN_CANDIDATE and
+LEADERRUN_FENCING_TOKEN, a number that rises with every tenure; in a job also
+LEADERRUN_TICK, when it was due, and LEADERRUN_ATTEMPT.`
 
-leaderrun check [flags] tries the settings out and says what it found.`
+	examples = `  leaderrun --store etcd://h1:2379,h2:2379 --name billing -- ./billing
+  leaderrun --store file: --name backup --try -- ./backup.sh
+  leaderrun --store consul: --name report --once-per 1h -- ./report`
 
-	examples = `  leaderrun --store file: --name backup -- ./backup.sh
-  leaderrun --store etcd://10.0.0.1:2379,10.0.0.2:2379 --name worker -- ./worker
-  leaderrun --store file: --name nightly --try -- ./nightly.sh`
+	// overviewFlags are those that people need; the rest is in help flags.
+	overviewFlags = `  --store URL           where candidates meet: file:, etcd:, consul: or zk:
+  --name NAME           the election
+  --ttl D               what the loss of a host costs (default 15s)
+  --wait D, --try       give up when not elected in that time, or at once
+  --once-per PERIOD     run it once per PERIOD, called by a cron on each host
+  --schedule PERIOD     be the cron: run it every PERIOD
+  --restart on-failure  start it again where it has failed`
 )
 
 // usage has the help line of each flag.
@@ -56,10 +65,10 @@ var usage = map[string]string{
 	"once-per":           "cron calls us on each host: run the command at most once per tick in the election; a duration or five cron fields",
 	"once-for":           "run the command at most once for this key, ever: a release, a migration",
 	"schedule":           "be the cron: run the command at each tick while leading; a duration or five cron fields",
-	"rerun":              "what is run again, by whoever leads: never, interrupted or failed",
+	"rerun":              "what is run again, by whoever leads",
 	"attempts":           "starts of one tick, or for one key, in all",
 	"catch-up":           "with --schedule: run the latest missed tick if it is no older than this",
-	"restart":            "start the command again: no, on-failure or always",
+	"restart":            "start the command again where it has ended",
 	"restart-limit":      "failures in a row after which another host is to lead",
 	"health-command":     "command for /bin/sh -c that fails when the command is unhealthy; another host is then to lead",
 	"health-interval":    "from one check to the next, which has to end by then",
@@ -67,9 +76,10 @@ var usage = map[string]string{
 	"on-elected":         "command for /bin/sh -c before the command starts; if it fails, another host is to lead",
 	"on-lost":            "command for /bin/sh -c once the command's tree is dead, if the lease lasts long enough",
 	"hook-timeout":       "how long each of the two may take (default half of --loss-grace, at least 1s without --on-lost)",
-	"label":              "KEY=VALUE for every log line",
-	"log-format":         "text or json, on standard error",
-	"log-level":          "debug, info, warn or error",
+	"label":              "in every log line and metric",
+	"listen":             "serve /metrics, /leader and /healthz here; :PORT is this host's loopback (default off)",
+	"log-format":         "of what is logged on standard error",
+	"log-level":          "log this and worse",
 	"tls":                "connect with TLS (implied by the flags below)",
 	"tls-ca":             "file of certificates to trust",
 	"tls-cert":           "file of the client certificate",
@@ -78,6 +88,11 @@ var usage = map[string]string{
 	"user":               "user to log in as; its password comes from --password-file or the store's own variable",
 	"password-file":      "file that holds the password",
 	"acl-token-file":     "file that holds Consul's ACL token",
+	"json":               "for programs; with --watch a line for each change",
+	"watch":              "go on, and tell what changes",
+	"to":                 "who is to lead: what its id begins with, such as its host (default whoever is next)",
+	"step-down wait":     "give up after this time (default never)",
+	"fencing-token":      "the tenure (default that of the job)",
 }
 
 // narrator writes the events of one run to its log.
@@ -90,6 +105,10 @@ type narrator struct {
 const repeatAfter = time.Minute
 
 func (n *narrator) tell(e supervisor.Event) {
+	switch e.Kind {
+	case supervisor.Renewed, supervisor.Waiting, supervisor.Stopping, supervisor.TickKnown:
+		return
+	}
 	level, message, args := line(e)
 	switch e.Kind {
 	case supervisor.Unavailable:
@@ -179,6 +198,8 @@ func line(e supervisor.Event) (level slog.Level, message string, args []any) {
 		return slog.LevelError, "hook skipped", []any{"left", rounded(e.Left)}
 	case supervisor.GivingUp:
 		return slog.LevelWarn, "giving up the tenure", nil
+	case supervisor.PassedOn:
+		return slog.LevelInfo, "passed on", nil
 	case supervisor.StandingBack:
 		return slog.LevelInfo, "standing back", []any{"for", rounded(e.Left)}
 	default:
@@ -266,19 +287,13 @@ func shellLine(args []string) string {
 
 func logLevel(name string) (slog.Level, error) {
 	var level slog.Level
-	switch name {
-	case "debug", "info", "warn", "error":
-		return level, level.UnmarshalText([]byte(name))
+	if err := oneOf("log-level", name); err != nil {
+		return level, err
 	}
-	return level, usagef("--log-level %s: use debug, info, warn or error", strconv.Quote(name))
+	return level, level.UnmarshalText([]byte(name))
 }
 
-func checkFormat(name string) error {
-	if name != "text" && name != "json" {
-		return usagef("--log-format %q: use text or json", name)
-	}
-	return nil
-}
+func checkFormat(name string) error { return oneOf("log-format", name) }
 
 func notExecutable(command string, err error) error {
 	return statusError{notStarted(err), fmt.Errorf("cannot run %q: %w", command, err)}

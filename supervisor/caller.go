@@ -161,6 +161,7 @@ func (r *run) takeSeat(ctx context.Context) (leave func(), over *tickOver) {
 			return leave, &tickOver{out: Outcome{End: NotElected, Err: context.Cause(ctx)}}
 		case <-time.After(200 * time.Millisecond):
 		}
+		r.Listen(Event{Kind: Waiting})
 		if over, _, _ = r.look(ctx); over != nil && ctx.Err() == nil {
 			return leave, over
 		}
@@ -170,7 +171,12 @@ func (r *run) takeSeat(ctx context.Context) (leave func(), over *tickOver) {
 // ticks reads the records of the job.
 func (r *run) ticks(ctx context.Context) (Ticks, error) {
 	key, _ := r.Job.value()
-	b, err := r.Locker.Get(ctx, key)
+	return ReadTicks(ctx, r.Locker, key)
+}
+
+// ReadTicks reads TicksValue or KeysValue.
+func ReadTicks(ctx context.Context, records lock.Records, key string) (Ticks, error) {
+	b, err := records.Get(ctx, key)
 	if err != nil {
 		return nil, err
 	}

@@ -28,6 +28,7 @@ func (r *run) coolDown(ctx context.Context) {
 			return
 		case <-time.After(lock.Spread(500*time.Millisecond, 700*time.Millisecond)):
 		}
+		r.Listen(Event{Kind: Waiting})
 		look, cancel := context.WithTimeout(ctx, lookTimeout)
 		holder, err := r.Locker.Holder(look)
 		cancel()

@@ -9,8 +9,6 @@ import (
 	"syscall"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"leaderrun/lock"
 	"leaderrun/lock/bootclock"
 	"leaderrun/supervisor/guard"
@@ -94,6 +92,12 @@ func (t *tenure) watch(done <-chan guard.Result) guard.Result {
 			t.check()
 		case ended := <-t.probe.ended():
 			t.checked(ended)
+		case <-t.listen:
+			t.listen, t.requests = nil, t.lease.Requests()
+		case asked := <-t.requests:
+			if t.asked(asked) {
+				t.stop(t.StopSignal, t.cause)
+			}
 		case <-t.jobs:
 			if resume == nil {
 				resume = t.stopSelf(0) // the whole job, so that the shell sees it stop
@@ -132,10 +136,10 @@ func (t *tenure) signal(sig syscall.Signal) {
 			return
 		}
 		t.told = sig
+		cause := t.tellStopping(sig)
 		if t.undoing {
 			return
 		}
-		cause := "received " + unix.SignalName(sig)
 		if sig == syscall.SIGTERM {
 			sig = t.StopSignal
 		}

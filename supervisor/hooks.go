@@ -25,7 +25,7 @@ func (t *tenure) onElected() bool {
 		return true
 	}
 	why := t.hook("--on-elected", t.Hooks.OnElected, "elected")
-	goesOn := t.told == 0 && !t.losing && t.lease.Err() == nil
+	goesOn := t.told == 0 && !t.losing && !t.givingUp && t.lease.Err() == nil
 	if why != "" && goesOn {
 		t.giveUp(why)
 	}
@@ -53,7 +53,7 @@ func (t *tenure) hook(flag, command, cause string) (why string) {
 	switch {
 	case res.Cause == guard.Exited && res.ExitCode() == 0:
 		return ""
-	case t.told != 0 && !t.undoing:
+	case (t.told != 0 || t.givingUp) && !t.undoing:
 		return flag + " was stopped" // as asked: no failure
 	case res.Cause == guard.Exited:
 		why = fmt.Sprintf("%s ended with status %d", flag, res.ExitCode())

@@ -39,6 +39,13 @@ type tenure struct {
 	about    []string // variables about the tick, for the hooks too
 	elected  bool     // --on-elected has begun
 	undoing  bool     // --on-lost runs, which is short and not to be stopped
+
+	listen      <-chan time.Time    // when to begin with requests
+	requests    <-chan lock.Request // nil before that
+	askers      []string            // whose requests were answered
+	answered    chan struct{}       // closed when the latest answer was written, or was not; nil for none
+	answering   context.Context     // of what is written
+	stopAnswers context.CancelFunc
 }
 
 // An ending is what follows from a tenure: leaderrun ends with out or, if that is
@@ -53,8 +60,9 @@ func ends(out Outcome, last string) ending { return ending{&out, last} }
 // lead works during one tenure, and returns how leaderrun ends or that it campaigns
 // again.
 func (r *run) lead(lease lock.Lease) (out Outcome, again bool) {
-	r.Listen(Event{Kind: Elected, Token: lease.Token()})
-	t := &tenure{run: r, lease: lease}
+	r.Listen(Event{Kind: Elected, Token: lease.Token(), Until: lease.ValidUntil(), Cause: r.takeover(lease.Previous())})
+	t := &tenure{run: r, lease: lease, listen: time.After(listenAfter)}
+	t.answering, t.stopAnswers = context.WithCancel(context.Background())
 	end := ending{}
 	err := t.makeTimers()
 	if err != nil { // no descriptors for two timers: let another host try
@@ -71,6 +79,7 @@ func (r *run) lead(lease lock.Lease) (out Outcome, again bool) {
 			end = t.abandoned()
 		}
 	}
+	t.endAnswers()
 	r.release(lease)
 	r.standBack = t.givingUp
 	switch {
@@ -190,6 +199,12 @@ func (t *tenure) wait(d time.Duration) (goesOn bool) {
 				t.toldTo(sig.(syscall.Signal))
 				return false
 			}
+		case <-t.listen:
+			t.listen, t.requests = nil, t.lease.Requests()
+		case asked := <-t.requests:
+			if t.asked(asked) {
+				return false
+			}
 		case <-over:
 			if bootclock.Now() < t.stopAt() {
 				return true
@@ -201,7 +216,14 @@ func (t *tenure) wait(d time.Duration) (goesOn bool) {
 
 // toldTo notes a signal to stop that came while no command ran.
 func (t *tenure) toldTo(sig syscall.Signal) {
-	t.told, t.cause = sig, "received "+unix.SignalName(sig)
+	t.told, t.cause = sig, t.tellStopping(sig)
+}
+
+// tellStopping tells that leaderrun is to end, and returns why.
+func (r *run) tellStopping(sig syscall.Signal) (cause string) {
+	cause = "received " + unix.SignalName(sig)
+	r.Listen(Event{Kind: Stopping, Cause: cause})
+	return cause
 }
 
 // tellLost tells once that the tenure is over, if it is.

@@ -69,7 +69,7 @@ func (t *tenure) once() ending {
 func (t *tenure) unrecorded(err error) ending {
 	last := "records: " + err.Error()
 	switch {
-	case t.told != 0:
+	case t.told != 0, t.givingUp:
 		return t.abandoned()
 	case errors.Is(err, lock.ErrConfig), errors.Is(err, lock.ErrDenied):
 		return ends(Outcome{End: Failed, Err: err}, last)

@@ -17,6 +17,7 @@ func (t *tenure) repeat() ending {
 	if !t.onElected() {
 		return t.abandoned()
 	}
+	t.Listen(Event{Kind: TickKnown, Token: t.lease.Token(), Tick: ts.lastRun().Name})
 	t.tellExhausted(ts)
 	for seen := t.Job.Schedule.Latest(wallNow()); ; {
 		tick, wait := t.Job.due(ts, wallNow(), &seen)

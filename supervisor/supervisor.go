@@ -13,7 +13,6 @@ package supervisor
 import (
 	"context"
 	"errors"
-	"fmt"
 	"os"
 	"sync/atomic"
 	"syscall"
@@ -117,6 +116,9 @@ func Run(c Config) Outcome {
 		if lease == nil {
 			return out
 		}
+		if r.passOn(lease) {
+			continue
+		}
 		if out, again := r.lead(lease); !again {
 			return out
 		}
@@ -136,6 +138,8 @@ func (r *run) notice(n lock.Notice) {
 		r.Listen(Event{Kind: RenewalFailing, Err: n.Err, Left: n.Left})
 	case lock.Renewing:
 		r.Listen(Event{Kind: Renewing})
+	case lock.Renewed:
+		r.Listen(Event{Kind: Renewed, Took: n.Took, Until: n.Until, Every: n.Every})
 	case lock.Warning:
 		r.Listen(Event{Kind: Warning, Err: n.Err})
 	}
@@ -246,7 +250,7 @@ func (r *run) campaign(wait time.Duration) (lock.Lease, Outcome) {
 			if !r.endsStandby(sig) {
 				continue
 			}
-			cancel(fmt.Errorf("received %v", sig))
+			cancel(errors.New(r.tellStopping(sig.(syscall.Signal))))
 			select {
 			case got := <-acquired:
 				if got.lease != nil {

@@ -73,6 +73,8 @@ func (f *fakeLease) Grace() time.Duration          { return time.Second }
 func (f *fakeLease) Renewed() <-chan struct{}      { return nil }
 func (f *fakeLease) Lost() <-chan struct{}         { return f.lost }
 func (f *fakeLease) Token() lock.Token             { return 1 }
+func (f *fakeLease) Previous() lock.Record         { return lock.Record{} }
+func (f *fakeLease) Requests() <-chan lock.Request { return nil }
 
 func (f *fakeLease) Err() error {
 	select {

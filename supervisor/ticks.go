@@ -81,8 +81,8 @@ const (
 
 // Names of the values beside the lock.
 const (
-	ticksValue = "ticks"
-	keysValue  = "keys"
+	TicksValue = "ticks"
+	KeysValue  = "keys"
 )
 
 // DecodeTicks parses what Encode made; nil is no ticks.
@@ -139,9 +139,9 @@ func tickName(tick time.Time) string { return tick.UTC().Format(time.RFC3339Nano
 // value names the store's value of the job's records, and how many it keeps.
 func (j *Job) value() (key string, most int) {
 	if j.Key != "" {
-		return keysValue, maxKeys
+		return KeysValue, maxKeys
 	}
-	return ticksValue, maxTicks
+	return TicksValue, maxTicks
 }
 
 // A verdict is what a tick's records ask of somebody who was called for it.

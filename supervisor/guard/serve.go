@@ -30,6 +30,9 @@ const (
 	giveBackAfter = time.Second
 )
 
+// guardName is what ps shows: as long as the kernel allows.
+const guardName = "leaderrun-guard"
+
 // server is the guard process.
 //
 // It never writes to descriptors 0 to 2 and blocks on nothing while the child
@@ -90,7 +93,7 @@ func Serve(control, reports, held int, cgroup string, argv []string) int {
 		s.tellDead(report{Cause: causeNoStart, Errno: errnoOf(err)})
 		return 70
 	}
-	nameProcess("leaderrun-guard")
+	nameProcess(guardName)
 	_ = send(s.reports, report{Is: isReady})
 	go func() {
 		_ = receive(adopt(control, "control"), func(o order) { s.orders <- o })
