@@ -19,6 +19,10 @@ GOBUILD := CGO_ENABLED=0 go build -trimpath -buildvcs=false \
 
 GOLANGCI_VERSION := v2.15.0
 GOLANGCI := .cache/bin/golangci-lint-$(GOLANGCI_VERSION)
+GORELEASER_VERSION := v2.15.1
+GORELEASER := .cache/bin/goreleaser-$(GORELEASER_VERSION)
+# A program that go built goes to its place last, as a whole.
+GOINSTALL = GOBIN=$(CURDIR)/$@.tmp CGO_ENABLED=0 go install -trimpath $(1) && mv $@.tmp/* $@ && rmdir $@.tmp
 # The tests on the binary gain nothing from the detector, which sees one process;
 # the servers' own hold nothing that is shipped.
 RACE = $$(go list ./... | grep -v -e /e2e -e /scripts -e /lock/consul -e /lock/zk)
@@ -34,6 +38,18 @@ help: ## this list
 build: ## bin/leaderrun
 	@mkdir -p bin
 	$(GOBUILD) -o bin/leaderrun .
+
+.PHONY: docs
+docs: ## the manual pages and completion scripts, in bin/docs
+	go run -ldflags '-X leaderrun/cmd.version=$(VERSION)' ./scripts/docs bin/docs
+
+.PHONY: package
+package: $(GORELEASER) ## dist/: a .deb and an archive for each processor, and their checksums
+	scripts/package $(GORELEASER) $(VERSION)
+
+.PHONY: image
+image: build ## the Docker image leaderrun, FROM scratch
+	docker build -f deploy/Dockerfile -t leaderrun .
 
 .PHONY: demo
 demo: build ## two candidates, one job, two takeovers; STORE=etcd, consul, zookeeper
@@ -73,6 +89,10 @@ suspend: build ## an emulated machine is suspended past a deadline: what lives o
 bench: build install-tools ## handover, loss, memory, requests, crowds, beside consul lock, etcdctl lock and flock
 	go run ./scripts/bench -bin bin/leaderrun $(BENCHFLAGS)
 
+.PHONY: faults
+faults: build install-tools ## what becomes of the command in a fault, beside consul lock, etcdctl lock and flock: three minutes
+	go run ./scripts/bench -bin bin/leaderrun -n 3 -only term,takeover,stopped,silent,revoked -o .cache/faults.json
+
 .PHONY: lint
 lint: $(GOLANGCI) ## golangci-lint, and who may import what
 	$(GOLANGCI) run ./...
@@ -87,10 +107,13 @@ fmt: $(GOLANGCI) ## write the code as lint wants it
 	$(GOLANGCI) fmt ./...
 
 .PHONY: install-tools
-install-tools: install-zookeeper ## what the tests need: Debian's packages, etcd and Consul in .cache/bin
+install-tools: install-zookeeper $(GORELEASER) ## what the tests need: Debian's packages, etcd and Consul in .cache/bin
 	@scripts/packages ip=iproute2 iptables=iptables nsenter=util-linux \
 		flock=util-linux ps=procps script=bsdutils pg_ctlcluster=postgresql psql=postgresql-client \
-		cron=cron arping=iputils-arping
+		cron=cron arping=iputils-arping haproxy=haproxy prometheus=prometheus promtool=prometheus \
+		man=man-db lintian=lintian /usr/share/bash-completion/bash_completion=bash-completion \
+		/lib/systemd/systemd=systemd busybox=busybox-static \
+		$(if $(shell command -v docker),docker-compose=docker-compose)
 	for store in etcd consul; do go run ./scripts/servers/run install $$store; done
 
 .PHONY: install-zookeeper
@@ -98,14 +121,17 @@ install-zookeeper:
 	@scripts/packages java=default-jre-headless /usr/share/java/zookeeper.jar=libzookeeper-java
 
 $(GOLANGCI):
-	GOBIN=$(CURDIR)/.cache/bin/tmp CGO_ENABLED=0 go install -trimpath \
-		github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_VERSION)
-	mv .cache/bin/tmp/golangci-lint $@
-	rmdir .cache/bin/tmp
+	$(call GOINSTALL,github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_VERSION))
+
+.PHONY: goreleaser
+goreleaser: $(GORELEASER)
+
+$(GORELEASER):
+	$(call GOINSTALL,github.com/goreleaser/goreleaser/v2@$(GORELEASER_VERSION))
 
 .PHONY: clean
-clean: ## remove bin
-	rm -rf bin
+clean: ## remove bin and dist
+	rm -rf bin dist
 
 .PHONY: distclean
 distclean: clean ## remove .cache too: the servers and tools built there
