@@ -22,6 +22,14 @@ func terminate(r *round) error { return r.leader.signal(syscall.SIGTERM) }
 
 func killSupervisor(r *round) error { return r.leader.signal(syscall.SIGKILL) }
 
+func stopSupervisor(r *round) error { return r.leader.signal(syscall.SIGSTOP) }
+
+// silence cuts the leader off from its store without a reset.
+func silence(r *round) error {
+	r.leader.gate.silence()
+	return nil
+}
+
 // killTree ends all processes of the leader at once: none of them sees another's end,
 // for all are stopped by then.
 func killTree(r *round) error {
@@ -39,9 +47,14 @@ func killTree(r *round) error {
 }
 
 func faults(do fault) func(context.Context, *bench, []*table, []contender) error {
+	return faultsThrough(false, do)
+}
+
+// faultsThrough has gates between the candidates and their store, or not.
+func faultsThrough(gates bool, do fault) func(context.Context, *bench, []*table, []contender) error {
 	return func(ctx context.Context, b *bench, t []*table, contenders []contender) error {
 		return inTurns(ctx, b.rounds, t[0], contenders, func(c contender) (float64, string, error) {
-			took, remark, err := b.handover(ctx, c, do)
+			took, remark, err := b.handover(ctx, c, gates, do)
 			return float64(took), remark, err
 		})
 	}
@@ -49,12 +62,13 @@ func faults(do fault) func(context.Context, *bench, []*table, []contender) error
 
 // handover measures from before the fault to the first instruction of the next
 // child. remark is what else there is to say.
-func (b *bench) handover(ctx context.Context, c contender, do fault) (took time.Duration, remark string, err error) {
+func (b *bench) handover(ctx context.Context, c contender, gates bool, do fault) (took time.Duration, remark string, err error) {
 	r, err := b.newRound(c)
 	if err != nil {
 		return 0, "", err
 	}
 	defer func() { err = r.conclude(err) }()
+	r.counts = gates
 	if err = r.lead(ctx, r.bin); err != nil {
 		return 0, "", err
 	}

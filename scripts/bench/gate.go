@@ -11,14 +11,16 @@ import (
 )
 
 // A gate stands between candidates and their store and counts what they ask for. It
-// reads along with what passes and holds nothing back; still it is one more process
-// on the way, so that times that are compared with a target are taken without it.
+// reads along with what passes and, unless it is told to be silent, holds nothing back;
+// still it is one more process on the way, so that times that are compared with a target
+// are taken without it.
 type gate struct {
 	listener      net.Listener
 	store, target string
 
 	mu     sync.Mutex
 	counts tally
+	silent chan struct{} // closed when things pass again; nil: they do
 }
 
 // A tally is how many requests of each name there were.
@@ -46,17 +48,18 @@ func openGate(store, target string) (*gate, error) {
 // pass lets one connection through until either side closes it.
 func (g *gate) pass(client net.Conn) {
 	defer client.Close()
+	g.hold()
 	upstream, err := net.Dial("tcp", g.target)
 	if err != nil {
 		return
 	}
 	defer upstream.Close()
 	go func() {
-		_, _ = io.Copy(client, upstream)
+		_, _ = io.Copy(client, held{upstream, g})
 		_ = client.Close()
 	}()
 	// What is read has been written to the store before it is looked at.
-	along := io.TeeReader(client, upstream)
+	along := io.TeeReader(held{client, g}, upstream)
 	if tallies[g.store](bufio.NewReader(along), g.count) != nil {
 		_, _ = io.Copy(io.Discard, along) // the connection's end, or nothing that we understand
 	}
@@ -66,6 +69,44 @@ func (g *gate) count(name string) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.counts[name]++
+}
+
+// silence holds what passes from now on, without a reset, until speak.
+func (g *gate) silence() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.silent = make(chan struct{})
+}
+
+func (g *gate) speak() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.silent != nil {
+		close(g.silent)
+		g.silent = nil
+	}
+}
+
+// hold returns when things pass.
+func (g *gate) hold() {
+	g.mu.Lock()
+	silent := g.silent
+	g.mu.Unlock()
+	if silent != nil {
+		<-silent
+	}
+}
+
+// held is one way of a connection.
+type held struct {
+	io.Reader
+	gate *gate
+}
+
+func (h held) Read(b []byte) (int, error) {
+	n, err := h.Reader.Read(b)
+	h.gate.hold()
+	return n, err
 }
 
 func (g *gate) addr() string { return g.listener.Addr().String() }

@@ -55,6 +55,23 @@ var measurements = []measurement{
 		tables: one("tree", nanoseconds, "takeover: SIGKILL to all processes of the leader at once, to the first instruction of the next child"),
 	},
 	{
+		key: "stopped", run: faults(stopSupervisor),
+		contenders: []contender{
+			leaderrunFile.within(15*time.Second, "--ttl=2s"), flock.within(time.Second), leaderrunEtcd.within(15*time.Second, "--ttl=2s"),
+			etcdctl.within(6*time.Second, "--ttl=2"), leaderrunConsul.within(time.Minute, "--ttl=10s"),
+			leaderrunZK.within(20*time.Second, "--ttl=4s"), consulLock.within(time.Minute),
+		},
+		tables: one("stopped", nanoseconds, "takeover: SIGSTOP to the leading supervisor, to the first instruction of the next child"),
+	},
+	{
+		key: "silent", run: faultsThrough(true, silence),
+		contenders: []contender{
+			leaderrunEtcd.within(15*time.Second, "--ttl=2s"), etcdctl.within(6*time.Second, "--ttl=2"),
+			leaderrunConsul.within(time.Minute, "--ttl=10s"), leaderrunZK.within(20*time.Second, "--ttl=4s"), consulLock.within(time.Minute),
+		},
+		tables: one("silent", nanoseconds, "takeover: the leader's way to the store is silent, to the first instruction of the next child"),
+	},
+	{
 		key: "revoked", run: revocations,
 		contenders: []contender{leaderrunEtcd, etcdctl.within(3 * time.Second), leaderrunConsul, leaderrunZK, consulLock},
 		tables:     one("revoked", nanoseconds, "loss: the lease is revoked by hand (ZooKeeper: the node deleted), to the death of the child"),

@@ -132,8 +132,14 @@ func (r *round) close() error {
 	for _, p := range r.candidates() {
 		r.strays = append(r.strays, below(p.pid())...)
 	}
+	for _, p := range r.candidates() { // goes on, if a fault has stopped it; it may have ended
+		_ = p.signal(syscall.SIGCONT)
+		if p.gate != nil {
+			p.gate.speak()
+		}
+	}
 	for _, p := range r.standbys {
-		_ = p.signal(syscall.SIGTERM) // it may have ended
+		_ = p.signal(syscall.SIGTERM)
 	}
 	errs := []error{r.stage.close()}
 	for _, p := range r.candidates() {
