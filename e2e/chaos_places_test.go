@@ -26,12 +26,14 @@ type place struct {
 	number  int
 	proxies []*servers.Proxy // one for each node of the store
 	ns      *servers.Netns   // of the distant place
+	crowd   *crowd           // of its --listen
 	started int
 	stepped []fault // the clock, so far
 }
 
 func (c *chaos) newPlace(number int) *place {
-	p := &place{number: number}
+	p := &place{number: number, crowd: startCrowd(c.crowd)}
+	c.t.Cleanup(p.crowd.stop)
 	if !c.store.isFile() {
 		host := "127.0.0.1"
 		if number == distantPlace {
@@ -52,7 +54,7 @@ func (c *chaos) fill(p *place) {
 	p.started++
 	s := spec{
 		id: fmt.Sprintf("p%d-%d", p.number, p.started), ttl: c.ttl, command: child.command(c.election),
-		flags: slices.Concat(littleGrace, []string{"--stop-timeout", "1s"}),
+		flags: slices.Concat(littleGrace, []string{"--stop-timeout", "1s"}, listening),
 	}
 	if len(p.proxies) > 0 {
 		var endpoints []string
@@ -63,12 +65,14 @@ func (c *chaos) fill(p *place) {
 	}
 	if p.ns != nil {
 		s.via = p.ns.Command
+		s.flags = append(s.flags, "--listen", p.ns.InnerAddr()+":0")
 	}
 	var steps []clockStep
 	if p.number == jumpyPlace {
 		steps = c.clockSteps(p.started)
 		s.bin, s.env = jumpyBin(c.t), []string{clockEnv + "=" + inEnvironment(steps)}
 	}
+	p.crowd.address.Store("")
 	if p.candidate != nil {
 		c.endSteps(p)
 		p.destroy(c.t)
@@ -76,6 +80,13 @@ func (c *chaos) fill(p *place) {
 	p.candidate = c.start(s)
 	for _, step := range steps {
 		p.stepped = append(p.stepped, fault{kind: wallStepped, from: step.at, to: step.at, hits: []string{p.id}})
+	}
+}
+
+// callCrowd sends the slow clients to where the candidate listens.
+func (p *place) callCrowd() {
+	if lines := p.said("listening"); len(lines) > 0 && p.crowd.address.Load() == "" {
+		p.crowd.address.Store(lines[0].get("address"))
 	}
 }
 

@@ -38,6 +38,7 @@ type chaos struct {
 	going  []*attack
 	over   []*attack // in the order of their ends
 	tended instant
+	crowd  int // slow clients of each place
 	pids   *pidsLimit
 	disk   *servers.Disk // of a file store
 	done   chan func()   // what slow acts leave to the test's goroutine
@@ -49,11 +50,13 @@ type chaos struct {
 func TestChaos(t *testing.T) {
 	t.Parallel()
 	length, seed := 20*time.Second, uint64(1)
+	clients := 250 // four stores at once: a thousand
 	var err error
 	if v := os.Getenv(chaosEnv); v != "" {
 		length, err = time.ParseDuration(v)
 		must(t, err)
 		seed = rand.Uint64()
+		clients = 500 // two at once
 	}
 	if v := os.Getenv(chaosSeedEnv); v != "" {
 		seed, err = strconv.ParseUint(v, 10, 64)
@@ -63,22 +66,23 @@ func TestChaos(t *testing.T) {
 		t.Parallel()
 		s := fileStore(t)
 		must(t, os.MkdirAll(s.dir, 0o755))
-		throw(t, s, servers.NewDisk(t, s.dir, 4), 2*time.Second, seed, length)
+		throw(t, s, servers.NewDisk(t, s.dir, 4), 2*time.Second, seed, length, clients)
 	})
 	eachNetworkStore(t, func(n network) {
 		n.t.Parallel()
 		s := own(n.t, n.kind, serverOptions{nodes: clusterNodes, hosts: true, alert: true, disk: 256})
 		ttl := map[*kind]time.Duration{etcdKind: 6 * time.Second, consulKind: 8 * time.Second, zkKind: 12 * time.Second}[n.kind]
-		throw(n.t, s, nil, ttl, seed, length)
+		throw(n.t, s, nil, ttl, seed, length, clients)
 	})
 }
 
-// throw throws faults for that long, and judges what came of it.
-func throw(t *testing.T, s *store, disk *servers.Disk, ttl time.Duration, seed uint64, length time.Duration) {
+// throw throws faults for that long, while so many clients hold on to --listen, and judges
+// what came of it.
+func throw(t *testing.T, s *store, disk *servers.Disk, ttl time.Duration, seed uint64, length time.Duration, clients int) {
 	t.Helper()
 	c := &chaos{
 		election: newElection(t, s), plan: newPlan(seed, s), ttl: ttl, ledger: newLedger(), disk: disk,
-		pids: newPidsLimit(t), done: make(chan func(), 16),
+		crowd: clients / places, pids: newPidsLimit(t), done: make(chan func(), 16),
 	}
 	c.apart = true
 	c.letNobodyBeat()
@@ -163,6 +167,7 @@ func (c *chaos) tend() {
 	for _, p := range c.places {
 		c.ledger.look(c.t, p.candidate)
 		p.seeGuard(c.t)
+		p.callCrowd()
 		if p.ended() {
 			c.fill(p)
 		}

@@ -69,11 +69,36 @@ func buildImage(name, dockerfile string) (id string, err error) {
 	return docker("build", "--quiet", "--file", file, "--tag", fmt.Sprintf("%s-%d", name, os.Getpid()), dir)
 }
 
+// ourImage is the image leaderrun, by deploy/Dockerfile, of the program under test. It
+// takes the place of one that was there.
+var ourImage = sync.OnceValue(func() error {
+	context := filepath.Join(filepath.Dir(childBin), "context")
+	if err := os.MkdirAll(filepath.Join(context, "bin"), 0o755); err != nil {
+		return err
+	}
+	bin, err := os.ReadFile(leaderrunBin)
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(filepath.Join(context, "bin", "leaderrun"), bin, 0o755); err != nil { //nolint:gosec // a program
+		return err
+	}
+	_, err = docker("build", "--quiet", "--file", "../deploy/Dockerfile", "--tag", "leaderrun", context)
+	return err
+})
+
+func needsOurImage(t testing.TB) {
+	t.Helper()
+	needsDocker(t)
+	must(t, ourImage())
+}
+
 func removeImage() error {
 	if image.id == "" {
 		return nil
 	}
-	_, err := docker("rmi", "--force", image.id)
+	// The second may never have been made, which --force forgives.
+	_, err := docker("rmi", "--force", image.id, "leaderrun")
 	return err
 }
 

@@ -88,9 +88,8 @@ func TestDockerExec(t *testing.T) {
 // image's arguments the command.
 func TestDockerRecipe(t *testing.T) {
 	t.Parallel()
-	needsDocker(t)
-	_, recipe, _ := strings.Cut(readFile("../README.md"), "leaderrun is one static file):\n\n")
-	recipe, _, _ = strings.Cut(recipe, "\n\n")
+	needsOurImage(t)
+	recipe := documented(t, "A Docker image, with `LEADERRUN_STORE` and `LEADERRUN_NAME` in the container's environment:")
 	id, err := buildImage("leaderrun-e2e-recipe", "FROM scratch\nCOPY child /usr/bin/billing\n"+recipe)
 	must(t, err)
 	t.Cleanup(func() { mustDocker(t, "rmi", "--force", id) })
@@ -111,6 +110,29 @@ func TestDockerRecipe(t *testing.T) {
 	c := run("none")
 	mustDocker(t, "stop", fmt.Sprintf("leaderrun-e2e-%d-%s-none", os.Getpid(), e.name))
 	c.exits(t, 128+15, prompt)
+	c.says(t, released, 1, prompt)
+}
+
+// The image leaderrun, and one that copies from it, ask for no user, no capability, no
+// shell and no file system to write to.
+func TestDockerImage(t *testing.T) {
+	t.Parallel()
+	needsOurImage(t)
+	_, lines, _ := strings.Cut(readFile("../deploy/compose.Dockerfile"), "\nFROM busybox:1.37\n")
+	id, err := buildImage("leaderrun-e2e-copied", "FROM scratch\nCOPY child /usr/bin/billing\n"+lines)
+	must(t, err)
+	t.Cleanup(func() { mustDocker(t, "rmi", "--force", id) })
+	e := newElection(t, fileStore(t))
+	must(t, os.Mkdir(e.store.dir, 0o755))
+	must(t, os.Chown(e.store.dir, 65534, 65534))
+	bare := []string{
+		"run", "--rm", "--network", "none", "--read-only", "--user", "65534:65534", "--cap-drop", "ALL",
+		"--volume", e.store.dir + ":/state", "--env", "LEADERRUN_STORE=file:///state", "--env", "LEADERRUN_NAME=billing",
+	}
+	mustDocker(t, append(bare, "leaderrun", "check")...)
+	argv := append(bare, "--env", "LEADERRUN_LOG_FORMAT=json", id, "billing", "--exit", "3", "--after", "100ms")
+	c := e.start(spec{id: "a", via: func(string, ...string) *exec.Cmd { return exec.Command("docker", argv...) }})
+	c.exits(t, 3, patient)
 	c.says(t, released, 1, prompt)
 }
 

@@ -143,12 +143,6 @@ func (s *store) locker(election string) (lock.Locker, func()) {
 	return opened.Locker(election), func() { must(s.t, opened.Close()) }
 }
 
-// Values of the records beside the lock.
-const (
-	ticksValue = "ticks"
-	keysValue  = "keys"
-)
-
 // recorded returns what the store knows of the ticks or the keys.
 func (e *election) recorded(value string) supervisor.Ticks {
 	e.t.Helper()

@@ -130,7 +130,7 @@ func hostsDie(s *store, three []*servers.Netns, bin string) {
 	last := e.leads(waiting, next)
 	e.handedOver(next, last, s.takeover(ttl))
 	waiting.exits(t, 0, patient)
-	if records := e.recorded(ticksValue); len(records) != 1 || records[0].State != supervisor.StateFinished || records[0].Attempt != 3 {
+	if records := e.recorded(supervisor.TicksValue); len(records) != 1 || records[0].State != supervisor.StateFinished || records[0].Attempt != 3 {
 		t.Errorf("recorded: %+v, want one tick, finished in attempt 3", records)
 	}
 }

@@ -137,7 +137,7 @@ func everySecond(c *crontab) {
 	if atOnce == 0 { // one per skipped tick, unless the machine is slow
 		c.t.Errorf("%s: nobody was told that the tick before is still running: they waited for its end", c.name)
 	}
-	for _, r := range c.recorded(ticksValue) {
+	for _, r := range c.recorded(supervisor.TicksValue) {
 		if want[r.Name] == 0 && r.State != supervisor.StateSkipped {
 			c.t.Errorf("recorded of a tick that was not run: %+v", r)
 		}
@@ -194,7 +194,7 @@ func (c *crontab) endedWith(call *cronCall, status, skipped int) {
 // asRecorded asserts that the store tells of the runs what they told themselves.
 func (c *crontab) asRecorded() {
 	c.t.Helper()
-	records := c.recorded(ticksValue)
+	records := c.recorded(supervisor.TicksValue)
 	for _, r := range c.runs {
 		i := slices.IndexFunc(records, func(t supervisor.Tick) bool { return t.Name == r.tick })
 		switch {

@@ -35,7 +35,7 @@ func TestInterruptedTickIsOwed(t *testing.T) {
 		c.exits(t, 0, patient)
 
 		want := map[string]int{"2026-11-26T10:00:00Z": 2, "2026-11-26T10:01:00Z": 1}
-		records := e.recorded(ticksValue)
+		records := e.recorded(supervisor.TicksValue)
 		for _, tick := range records {
 			if tick.State != supervisor.StateFinished || tick.Attempt != want[tick.Name] || uint64(tick.Token) <= first.token {
 				t.Errorf("recorded: %+v", tick)
@@ -61,7 +61,7 @@ func TestNoGuardBetweenTicks(t *testing.T) {
 			a.says(t, "tick ended", 3, patient)
 			a.signal(t, unix.SIGTERM)
 			waitFor(t, "a to end", patient, a.ended)
-			for _, tick := range e.recorded(ticksValue) {
+			for _, tick := range e.recorded(supervisor.TicksValue) {
 				if tick.State != supervisor.StateFinished && tick.State != supervisor.StateSkipped {
 					t.Errorf("recorded: %+v", tick)
 				}

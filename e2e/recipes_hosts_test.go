@@ -37,7 +37,7 @@ type recipeHost struct {
 	bin, srv string
 }
 
-// A recipe is a text of the README and the hosts to run it on.
+// A recipe is a text of the documents and the hosts to run it on.
 type recipe struct {
 	t         *testing.T
 	dir       string // all hosts' /srv
@@ -88,16 +88,10 @@ func (h *recipeHost) command(script string, unshare ...string) *exec.Cmd {
 	return h.Command("unshare", append(args, "sh", "-euc", mounts+script, h.bin, h.srv)...)
 }
 
-// text returns the block of the README that follows a line, for these hosts.
+// text returns what stands after a line of the documents, for these hosts.
 func (r *recipe) text(after string) string {
 	r.t.Helper()
-	_, block, found := strings.Cut(readFile("../README.md"), after+"\n\n    ")
-	if !found {
-		r.t.Fatalf("README.md: no block after %q", after)
-	}
-	block, _, _ = strings.Cut(block, "\n\n")
-	block = strings.ReplaceAll(block, "\n    ", "\n")
-	return strings.ReplaceAll(block, "h1:2379,h2:2379", r.endpoints)
+	return strings.NewReplacer("h1:2379,h2:2379", r.endpoints, "/usr/bin/leaderrun", "/usr/local/bin/leaderrun").Replace(documented(r.t, after))
 }
 
 // entry takes the times off a line of a crontab.

@@ -16,7 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The README's recipes, as they are written there but for the names of hosts, on
+// The recipes of README.md and docs/, as they are written there but for the names of hosts, on
 // three hosts: network namespaces.
 func TestRecipes(t *testing.T) {
 	t.Parallel()
@@ -54,7 +54,7 @@ echo "$HOST $status $said" >>/srv/calls
 exit $status
 `,
 	})
-	line := r.text("One line for the crontab of each host:")
+	line := r.text("A cron job, in the crontab of every host; each minute one of them runs it:")
 	must(t, os.WriteFile(filepath.Join(r.dir, "crontab"), []byte(line+"\n"), 0o600))
 	if s := time.Now().Second(); s > 50 { // not all would be there at the next minute
 		pass(time.Duration(60-s) * time.Second)
@@ -243,15 +243,15 @@ func (r *recipe) host(name string) *recipeHost {
 	return r.hosts[slices.IndexFunc(r.hosts, func(h *recipeHost) bool { return h.name == name })]
 }
 
-// The README's table has every flag.
+// The table in docs/flags.md has every flag.
 func TestFlagsAreTold(t *testing.T) {
-	help, err := exec.Command(leaderrunBin, "--help").Output()
+	help, err := exec.Command(leaderrunBin, "help", "flags").Output()
 	must(t, err)
-	_, flags, _ := strings.Cut(readFile("../README.md"), "| flag | default | meaning |")
+	_, flags, _ := strings.Cut(documents(t), "| flag | default | meaning |")
 	flags, _, _ = strings.Cut(flags, "\n\n")
 	for _, flag := range regexp.MustCompile(`(?m)^ +(?:-\w, )?(--[a-z-]+)`).FindAllSubmatch(help, -1) {
 		if name := string(flag[1]); name != "--help" && name != "--version" && !regexp.MustCompile("`"+name+"[ `]").MatchString(flags) {
-			t.Errorf("README.md does not tell of %s", name)
+			t.Errorf("docs/flags.md does not tell of %s", name)
 		}
 	}
 }

@@ -141,7 +141,7 @@ func TestRerunUnrecorded(t *testing.T) {
 		proxy.Resume()
 		a.exits(t, 0, patient)
 		e.started(2)
-		if r := e.record(keysValue, "k"); r.State != supervisor.StateFinished || r.Attempt != 2 || r.Candidate != "b" {
+		if r := e.record(supervisor.KeysValue, "k"); r.State != supervisor.StateFinished || r.Attempt != 2 || r.Candidate != "b" {
 			t.Errorf("recorded is %v", r)
 		}
 	})
@@ -217,13 +217,13 @@ func TestKeysFit(t *testing.T) {
 			})
 		}
 		e := newJobs(t, s)
-		e.writes(keysValue, keys.Encode())
+		e.writes(supervisor.KeysValue, keys.Encode())
 		e.ends("0")
 		// The attempts at this one are used up; the next is new.
 		e.start(spec{id: "a", command: e.job(), flags: []string{"--once-for", key(1)}}).exits(t, 255, patient)
 		e.start(spec{id: candidate, command: e.job(), flags: []string{"--once-for", key(1000)}}).exits(t, 0, patient)
 		e.started(1)
-		got := e.recorded(keysValue)
+		got := e.recorded(supervisor.KeysValue)
 		if len(got) != 1000 || got[0].Name != key(1) || got[999].Name != key(1000) || got[999].Candidate != candidate {
 			t.Errorf("%d records of %d bytes, from %v to %v", len(got), len(got.Encode()), got[0], got[len(got)-1])
 		}
@@ -237,15 +237,15 @@ func TestRecordsUnreadable(t *testing.T) {
 		t := s.t
 		t.Parallel()
 		e := newJobs(t, s)
-		e.writes(ticksValue, []byte("garbage"))
-		e.writes(keysValue, []byte("{}"))
+		e.writes(supervisor.TicksValue, []byte("garbage"))
+		e.writes(supervisor.KeysValue, []byte("{}"))
 		for id, c := range map[string]struct {
 			value string
 			flags []string
 		}{
-			"a": {ticksValue, []string{"--once-per", "1m"}},
-			"b": {ticksValue, []string{"--schedule", "1s"}},
-			"c": {keysValue, []string{"--once-for", "k"}},
+			"a": {supervisor.TicksValue, []string{"--once-per", "1m"}},
+			"b": {supervisor.TicksValue, []string{"--schedule", "1s"}},
+			"c": {supervisor.KeysValue, []string{"--once-for", "k"}},
 		} {
 			caller := e.start(spec{id: id, command: e.job(), flags: c.flags})
 			caller.exits(t, 78, patient)
@@ -279,8 +279,8 @@ func TestTicksAcrossZones(t *testing.T) {
 		e.started(1)
 		calls(kolkata, "30 1 * * *")
 		calls(newYork, "30 1 * * *")
-		if n := len(e.recorded(ticksValue)); n != 3 {
-			t.Errorf("%d ticks, want one of Berlin and one each of %s and %s: %v", n, kolkata, newYork, e.recorded(ticksValue))
+		if n := len(e.recorded(supervisor.TicksValue)); n != 3 {
+			t.Errorf("%d ticks, want one of Berlin and one each of %s and %s: %v", n, kolkata, newYork, e.recorded(supervisor.TicksValue))
 		}
 	})
 }

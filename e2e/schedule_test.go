@@ -29,9 +29,9 @@ func TestScheduleHandOver(t *testing.T) {
 		a := start("a")
 		e.run(1)
 		b := start("b")
-		e.stands(ticksValue, e.run(2).tick, supervisor.StateFinished)
+		e.stands(supervisor.TicksValue, e.run(2).tick, supervisor.StateFinished)
 		a.stopsIdle(t)
-		e.stands(ticksValue, e.run(4).tick, supervisor.StateFinished)
+		e.stands(supervisor.TicksValue, e.run(4).tick, supervisor.StateFinished)
 		b.stopsIdle(t)
 
 		due := e.run(1).due(t)
@@ -93,7 +93,7 @@ func TestScheduleInterrupted(t *testing.T) {
 				flags := []string{"--schedule", "2s"}
 				a := e.start(spec{id: "a", command: e.job(), flags: flags})
 				finished := e.run(1)
-				e.stands(ticksValue, finished.tick, supervisor.StateFinished)
+				e.stands(supervisor.TicksValue, finished.tick, supervisor.StateFinished)
 				e.holds()
 				e.start(spec{id: "b", command: e.job(), flags: flags})
 				second := e.run(2)
@@ -103,7 +103,7 @@ func TestScheduleInterrupted(t *testing.T) {
 				third := e.run(3)
 				e.ends("0")
 
-				tick, again := e.stands(ticksValue, second.tick, supervisor.StateFinished), 2
+				tick, again := e.stands(supervisor.TicksValue, second.tick, supervisor.StateFinished), 2
 				if c.polite {
 					again = 1
 				} else if third.tick != second.tick || third.attempt != 2 || third.candidate != "b" {
@@ -146,7 +146,7 @@ func TestScheduleOverrun(t *testing.T) {
 		second := e.run(2)
 		line := a.says(t, tickSkipped, 1, prompt)
 		skipped := line.get("tick")
-		if record := e.record(ticksValue, skipped); record.State != supervisor.StateSkipped {
+		if record := e.record(supervisor.TicksValue, skipped); record.State != supervisor.StateSkipped {
 			t.Errorf("recorded is %v, want that it was skipped", record)
 		}
 		if due := second.due(t).Add(-period); (jobStart{tick: skipped}).due(t) != due || due.Before(first.due(t).Add(2*period)) {
@@ -169,7 +169,7 @@ func TestScheduleCatchUp(t *testing.T) {
 			c := e.start(spec{id: id, command: e.job(), flags: append(flags, "--schedule", period.String(), "--log-level", "info")})
 			c.says(t, elected, 1, patient)
 			if starts > 0 {
-				e.stands(ticksValue, e.run(starts).tick, supervisor.StateFinished)
+				e.stands(supervisor.TicksValue, e.run(starts).tick, supervisor.StateFinished)
 			}
 			staysTrue(t, "nothing else is started", time.Second, func() bool { return len(e.jobStarts()) == starts })
 			c.stopsIdle(t)
@@ -230,7 +230,7 @@ func TestScheduleStoreAway(t *testing.T) {
 			t.Errorf("does not say at error which tick, and why: %v", line)
 		}
 		e.ends("0")
-		if r := e.stands(ticksValue, first.tick, supervisor.StateFinished); r.Attempt != 2 || r.Candidate != "b" ||
+		if r := e.stands(supervisor.TicksValue, first.tick, supervisor.StateFinished); r.Attempt != 2 || r.Candidate != "b" ||
 			uint64(r.Token) != e.of(b).token {
 			t.Errorf("recorded is %v", r)
 		}

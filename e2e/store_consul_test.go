@@ -22,7 +22,7 @@ func consulOptions(o serverOptions) servers.ConsulOptions {
 	}
 }
 
-// leastPrivilege is the policy in the README.
+// leastPrivilege is the policy in docs/stores.md.
 const leastPrivilege = `
 key_prefix "leaderrun/" { policy = "write" }
 session "leaderrun" { policy = "write" }

@@ -52,6 +52,7 @@ type options struct {
 	exit       int
 	termExit   int
 	printFD    int
+	serve      string
 }
 
 func main() {
@@ -99,6 +100,7 @@ func parse() options {
 	flag.IntVar(&o.exit, "exit", -1, "exit with this status")
 	flag.IntVar(&o.termExit, "term-exit", -1, "exit with this status on HUP, INT, QUIT or TERM, instead of dying of it")
 	flag.IntVar(&o.printFD, "print-fd", -1, "copy this descriptor to standard output, then exit 0")
+	flag.StringVar(&o.serve, "serve", "", "answer HTTP at `ADDRESS` with the fencing token and the candidate")
 	flag.Parse()
 	return o
 }
@@ -163,6 +165,8 @@ func obey(o options) {
 		copyOut(os.Stdin)
 	case o.printFD >= 0:
 		copyOut(os.NewFile(uintptr(o.printFD), "inherited"))
+	case o.serve != "":
+		go serve(o.serve)
 	case o.exit >= 0 && o.termExit < 0:
 		time.Sleep(o.after)
 		noteRun(o, "end")
