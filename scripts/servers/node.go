@@ -192,7 +192,7 @@ func (c *cluster) setPaused(node int, paused bool) error {
 // Leader returns the node that leads the cluster, waiting for an election that is
 // under way. A leader that is down, paused or isolated is none.
 func (c *cluster) Leader() (int, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	for {
 		for i, n := range c.voters() {
