@@ -128,10 +128,7 @@ func (o *stepDownOptions) run(ctx context.Context, l lock.Locker) (string, error
 		return fmt.Sprintf("%s does not answer: it is frozen, cut off, too busy or of an older version; nothing was changed, and it leads %s as long as its lease lasts", leader.ID, o.name), errNotAsAsked
 	}
 	ask.Sure = true
-	if err := look(ctx, func(ctx context.Context) error { return l.Ask(ctx, ask.Request(leader.Token)) }); err != nil {
-		return "", err
-	}
-	next, err := o.successor(ctx, l, leader, target.id)
+	next, err := o.successor(ctx, l, leader, ask)
 	if err != nil {
 		return "", fmt.Errorf("%s steps down, nobody leads yet: %w", leader.ID, err)
 	}
@@ -217,22 +214,26 @@ func (o *stepDownOptions) answered(ctx context.Context, l lock.Locker, leader lo
 	}
 }
 
-// successor waits until somebody else leads, or the same one again. Whoever leads in
-// place of target counts only after a while: it may be about to pass the lock on.
-func (o *stepDownOptions) successor(ctx context.Context, l lock.Locker, leader lock.Holder, target string) (lock.Holder, error) {
+// successor asks for good, also again, and waits until somebody else leads, or the same
+// one anew. Whoever leads in place of the one that is meant counts only after a while: it
+// may be about to pass the lock on.
+func (o *stepDownOptions) successor(ctx context.Context, l lock.Locker, leader lock.Holder, ask supervisor.StepDown) (lock.Holder, error) {
 	var seen lock.Token
 	var since time.Time
-	for answered := time.Now(); ; {
+	answered := time.Now()
+	for n := 0; ; n++ {
 		var next lock.Holder
 		err := look(ctx, func(ctx context.Context) (err error) {
-			next, err = l.Holder(ctx)
+			if next, err = l.Holder(ctx); err == nil && next.Token == leader.Token && n%askAgain == 0 {
+				err = l.Ask(ctx, ask.Request(leader.Token))
+			}
 			return err
 		})
 		if next.Token != seen {
 			seen, since = next.Token, time.Now()
 		}
 		switch {
-		case err == nil && next.Token > leader.Token && (target == "" || next.ID == target || time.Since(since) > passesWithin):
+		case err == nil && next.Token > leader.Token && (ask.To == "" || next.ID == ask.To || time.Since(since) > passesWithin):
 			return next, nil
 		case err == nil:
 			answered = time.Now()

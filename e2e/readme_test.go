@@ -89,8 +89,12 @@ func TestDemo(t *testing.T) {
 // The image is made as the README says; TestDockerImage and others use one that is made
 // so.
 func TestMakeImage(t *testing.T) {
-	needsOurImage(t) // which removes what is made here
+	needsOurImage(t) // which removes what is made here, and is not in use: no other test runs
+	before := mustDocker(t, "images", "--quiet", "leaderrun")
 	makes(t, "image")
+	if after := mustDocker(t, "images", "--quiet", "leaderrun"); after != before {
+		mustDocker(t, "rmi", before)
+	}
 	if out := mustDocker(t, "run", "--rm", "leaderrun", "--version"); !strings.Contains(out, "leaderrun version ") {
 		t.Errorf("the image says %q", out)
 	}

@@ -123,6 +123,30 @@ func TestStepDownWhoStops(t *testing.T) {
 	e.about("step-down").says(t, 0, "^ab leads")
 }
 
+// Several ask at once, and take each other's requests and answers away: all hear who leads.
+func TestStepDownAskedBySeveral(t *testing.T) {
+	t.Parallel()
+	two(t, func(s *store) {
+		t := s.t
+		t.Parallel()
+		e := newElection(t, s)
+		a := e.start(spec{id: "a", command: e.slowly("7")})
+		first := e.leads(a, nil)
+		b := e.start(spec{id: "b"})
+		b.standsBehind(t, "a", patient)
+		e.shows(a, first.token, b)
+		const askers = 4
+		answers := make(chan answer, askers)
+		for range askers {
+			go func() { answers <- e.about("step-down") }()
+		}
+		for range askers {
+			(<-answers).says(t, 0, "^b leads")
+		}
+		e.handedOver(first, e.leads(b, first), prompt)
+	})
+}
+
 // What an earlier hand-over left behind, to somebody who is gone, keeps nobody from its
 // only attempt.
 func TestHandOverLeftBehind(t *testing.T) {

@@ -74,7 +74,10 @@ func (t *tenure) asked(r lock.Request) bool {
 // answer writes the answer beside whatever else goes on, after the one before.
 func (t *tenure) answer(id string) {
 	before, done := t.answered, make(chan struct{})
-	t.askers, t.answered = append(t.askers, id), done
+	if !slices.Contains(t.askers, id) { // who asks does so again
+		t.askers = append(t.askers, id)
+	}
+	t.answered = done
 	go func() {
 		defer close(done)
 		if before != nil {
