@@ -76,8 +76,8 @@ func (v *verdict) deadline(tr *trial, n *tenure) {
 	g := tr.guards[n.token]
 	limit := tr.limit(n)
 	if g.deadline == 0 {
-		if limit == nil && n.last.since(n.first) > looked && g.gap < blind {
-			v.breach("token %d: the guard %d showed no deadline in %v", n.token, g.pid, n.last.since(n.first))
+		if lived := n.last.since(n.first) - tr.pauses.within(n.first, n.last); limit == nil && lived > looked && g.gap < blind {
+			v.breach("token %d: the guard %d showed no deadline in %v", n.token, g.pid, lived)
 		}
 		return
 	}
@@ -87,6 +87,9 @@ func (v *verdict) deadline(tr *trial, n *tenure) {
 	late := n.last.since(g.deadline)
 	if late > tr.margin() && g.gap > blind {
 		late = n.last.since(max(g.deadline, g.seen.add(g.gap+tr.ttl)))
+	}
+	if late > tr.margin() {
+		late -= tr.pauses.within(n.last.add(-late), n.last)
 	}
 	said := false
 	if late > tr.margin() {
@@ -117,7 +120,7 @@ func (v *verdict) holds(tr *trial) {
 			continue
 		}
 		after := n.last.since(h.gone)
-		if tr.limit(n) == nil && tr.taken(n) != nil && after <= prompt {
+		if tr.limit(n) == nil && tr.taken(n) != nil && after-tr.pauses.within(h.gone, n.last) <= prompt {
 			continue // the next one waits for it; that is what overlaps are about
 		}
 		v.put(tr.limit(n), fmt.Errorf("token %d: the last beat came %v after the store had shown its lock to be gone", n.token, after))

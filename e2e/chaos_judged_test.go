@@ -61,19 +61,26 @@ func TestJudge(t *testing.T) {
 		breach string // all there may be; "" for none
 		said   string
 	}{
-		"clean":                {change: func(*trial) {}},
-		"one millisecond":      {func(tr *trial) { beats(tr.history, 7, "a", "daemon", 71, 10*sec, 10*sec+2*ms); tr.holds = nil }, "token 9 began 1ms before the last beat of token 7", ""},
-		"the same nanosecond":  {func(tr *trial) { beats(tr.history, 7, "a", "daemon", 71, 10*sec, 10*sec+ms) }, "token 9 began 0s before", ""},
-		"token fell":           {func(tr *trial) { beats(tr.history, 10, "c", "main", 100, 31*sec, 32*sec) }, "token 10 came after token 11", ""},
-		"two for a token":      {func(tr *trial) { beats(tr.history, 11, "c", "daemon", 111, 25*sec, 26*sec) }, "candidates [a c]", ""},
-		"two children":         {func(tr *trial) { beats(tr.history, 11, "a", "main", 112, 25*sec, 26*sec) }, "main processes [110 112]", ""},
-		"garbled":              {func(tr *trial) { _, err := parseBeat("x"); tr.history.errs = []error{err} }, "want 5 fields", ""},
-		"beat after deadline":  {func(tr *trial) { seen(tr, 9, 20*sec-251*ms) }, "token 9: the last beat came 251ms after the guard's deadline", ""},
-		"within the margin":    {change: func(tr *trial) { seen(tr, 9, 20*sec-250*ms) }},
-		"deadline moved blind": {change: func(tr *trial) { tr.guards[9] = guardSeen{91, at(18 * sec), at(17 * sec), sec} }},
-		"no deadline":          {func(tr *trial) { seen(tr, 9, -time.Hour) }, "token 9: the guard 91 showed no deadline in 9.999s", ""},
-		"no guard":             {func(tr *trial) { delete(tr.guards, 9) }, "token 9: the guard 0 showed no deadline", ""},
-		"deadline too far":     {func(tr *trial) { seen(tr, 11, 35*sec) }, "token 11: the guard's deadline is 5s ahead, with a lease of 4s", ""},
+		"clean":                        {change: func(*trial) {}},
+		"one millisecond":              {func(tr *trial) { beats(tr.history, 7, "a", "daemon", 71, 10*sec, 10*sec+2*ms); tr.holds = nil }, "token 9 began 1ms before the last beat of token 7", ""},
+		"the same nanosecond":          {func(tr *trial) { beats(tr.history, 7, "a", "daemon", 71, 10*sec, 10*sec+ms) }, "token 9 began 0s before", ""},
+		"token fell":                   {func(tr *trial) { beats(tr.history, 10, "c", "main", 100, 31*sec, 32*sec) }, "token 10 came after token 11", ""},
+		"two for a token":              {func(tr *trial) { beats(tr.history, 11, "c", "daemon", 111, 25*sec, 26*sec) }, "candidates [a c]", ""},
+		"two children":                 {func(tr *trial) { beats(tr.history, 11, "a", "main", 112, 25*sec, 26*sec) }, "main processes [110 112]", ""},
+		"garbled":                      {func(tr *trial) { _, err := parseBeat("x"); tr.history.errs = []error{err} }, "want 5 fields", ""},
+		"beat after deadline":          {func(tr *trial) { seen(tr, 9, 20*sec-251*ms) }, "token 9: the last beat came 251ms after the guard's deadline", ""},
+		"within the margin":            {change: func(tr *trial) { seen(tr, 9, 20*sec-250*ms) }},
+		"deadline moved blind":         {change: func(tr *trial) { tr.guards[9] = guardSeen{91, at(18 * sec), at(17 * sec), sec} }},
+		"no deadline":                  {func(tr *trial) { seen(tr, 9, -time.Hour) }, "token 9: the guard 91 showed no deadline in 9.999s", ""},
+		"no guard":                     {func(tr *trial) { delete(tr.guards, 9) }, "token 9: the guard 0 showed no deadline", ""},
+		"deadline too far":             {func(tr *trial) { seen(tr, 11, 35*sec) }, "token 11: the guard's deadline is 5s ahead, with a lease of 4s", ""},
+		"beat after deadline, stalled": {change: func(tr *trial) { seen(tr, 9, 20*sec-251*ms); stall(tr, 20*sec-100*ms, 20*sec-98*ms) }},
+		"beat after deadline, stalled before": {
+			func(tr *trial) { seen(tr, 9, 20*sec-251*ms); stall(tr, 19*sec, 20*sec-252*ms) },
+			"token 9: the last beat came 251ms after the guard's deadline", "",
+		},
+		"no deadline, stalled":       {change: func(tr *trial) { seen(tr, 9, -time.Hour); stall(tr, 5*sec, 19*sec+ms) }},
+		"no deadline, stalled a bit": {func(tr *trial) { seen(tr, 9, -time.Hour); stall(tr, 11*sec, 19*sec) }, "token 9: the guard 91 showed no deadline in 1.999s", ""},
 		"too short to be seen": {change: func(tr *trial) {
 			beats(tr.history, 10, "a", "main", 100, 20*sec+ms, 20*sec+900*ms)
 			tr.holds = tr.holds[:1]
@@ -83,6 +90,7 @@ func TestJudge(t *testing.T) {
 		"store shows no token":    {change: func(tr *trial) { tr.holds[1].token = 0 }},
 		"taken, dead at once":     {change: func(tr *trial) { take(tr, 20*sec-time.Second) }},
 		"taken, dead too late":    {func(tr *trial) { take(tr, 20*sec-1600*ms) }, "token 9: the last beat came 1.6s after the store", ""},
+		"taken, stalled":          {change: func(tr *trial) { take(tr, 20*sec-1600*ms); stall(tr, 19*sec, 19*sec+100*ms) }},
 		"taken from a frozen one": {change: func(tr *trial) { take(tr, 17*sec) }, said: "the last beat came 3s after the store"},
 		"nobody led":              {func(tr *trial) { tr.ended = at(30*sec + 8500*ms + ms) }, "nobody led for 8.501s, from 30s after the beginning on: 1ms longer", ""},
 		"nobody led at first":     {func(tr *trial) { tr.began = at(-8 * sec) }, "nobody led for 9s", ""},
@@ -140,6 +148,10 @@ func onlyOf(errs []error, want string) bool {
 }
 
 func add(tr *trial, f fault) { tr.faults = append(tr.faults, f) }
+
+func stall(tr *trial, from, to time.Duration) {
+	tr.pauses = append(tr.pauses, pause{at(from), at(to)})
+}
 
 func lose(tr *trial, candidate string, token uint64, d time.Duration) {
 	tr.losses = append(tr.losses, loss{candidate, token, at(d), "renewals failed"})

@@ -4,6 +4,7 @@ package e2e
 
 import (
 	"cmp"
+	"fmt"
 	"io"
 	"math/rand/v2"
 	"os"
@@ -62,23 +63,30 @@ func TestChaos(t *testing.T) {
 		seed, err = strconv.ParseUint(v, 10, 64)
 		must(t, err)
 	}
+	found := make(chan string, 20*(1+len(networkKinds)))
+	t.Cleanup(func() { // again at the very end, where it is not overlooked
+		close(found)
+		for breach := range found {
+			t.Log(breach)
+		}
+	})
 	t.Run("file", func(t *testing.T) {
 		t.Parallel()
 		s := fileStore(t)
 		must(t, os.MkdirAll(s.dir, 0o755))
-		throw(t, s, servers.NewDisk(t, s.dir, 4), 2*time.Second, seed, length, clients)
+		throw(t, s, servers.NewDisk(t, s.dir, 4), 2*time.Second, seed, length, clients, found)
 	})
 	eachNetworkStore(t, func(n network) {
 		n.t.Parallel()
 		s := own(n.t, n.kind, serverOptions{nodes: clusterNodes, hosts: true, alert: true, disk: 256})
 		ttl := map[*kind]time.Duration{etcdKind: 6 * time.Second, consulKind: 8 * time.Second, zkKind: 12 * time.Second}[n.kind]
-		throw(n.t, s, nil, ttl, seed, length, clients)
+		throw(n.t, s, nil, ttl, seed, length, clients, found)
 	})
 }
 
 // throw throws faults for that long, while so many clients hold on to --listen, and judges
-// what came of it.
-func throw(t *testing.T, s *store, disk *servers.Disk, ttl time.Duration, seed uint64, length time.Duration, clients int) {
+// what came of it. It sends up to 20 breaches.
+func throw(t *testing.T, s *store, disk *servers.Disk, ttl time.Duration, seed uint64, length time.Duration, clients int, found chan<- string) {
 	t.Helper()
 	c := &chaos{
 		election: newElection(t, s), plan: newPlan(seed, s), ttl: ttl, ledger: newLedger(), disk: disk,
@@ -95,7 +103,7 @@ func throw(t *testing.T, s *store, disk *servers.Disk, ttl time.Duration, seed u
 		c.places = append(c.places, c.newPlace(i))
 	}
 	c.trial = trial{store: s.name, ttl: ttl, outlives: s.outlives(ttl), began: now(), history: c.history}
-	holds, guards, pulse := watchHolds(c.election), watchGuards(c.election), startMetronome()
+	holds, guards := watchHolds(c.election), watchGuards(c.election)
 	for n := 0; now().since(c.trial.began) < length; n++ {
 		c.take(c.plan.step(n))
 	}
@@ -103,13 +111,14 @@ func throw(t *testing.T, s *store, disk *servers.Disk, ttl time.Duration, seed u
 	c.trial.ended = now()
 	c.trial.holds, c.trial.guards = holds.stop(), guards.stop()
 	c.stopAll()
-	c.trial.faults = pulse.stop()
+	c.trial.pauses = steady.pauses(c.trial.began)
 	c.collect()
 	v := judge(&c.trial)
 	_, err := io.WriteString(os.Stdout, c.report(v, seed))
 	must(t, err)
 	for _, breach := range v.breaches[:min(20, len(v.breaches))] {
 		t.Error(breach)
+		found <- fmt.Sprintf("%s: %v", s.name, breach)
 	}
 }
 
@@ -203,6 +212,7 @@ func (c *chaos) settle() {
 // collect completes the trial's records.
 func (c *chaos) collect() {
 	c.history.read(c.t)
+	c.trial.faults = c.trial.pauses.stalls()
 	for _, a := range c.over {
 		c.trial.faults = append(c.trial.faults, a.fault)
 	}

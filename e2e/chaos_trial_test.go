@@ -17,6 +17,7 @@ type trial struct {
 	guards  map[uint64]guardSeen // by fencing token
 	holds   []hold               // as the store showed them, in order
 	faults  []fault              // in the order of their beginnings
+	pauses  pauses               // of the machine, in order
 	losses  []loss               // in order
 	left    []proc               // what still ran when all was over
 }

@@ -18,10 +18,10 @@ var everyRole = []string{"fork", "daemon"}
 // diedAtOnce asserts that nothing of the tenure lived on after the fault.
 func (e *election) diedAtOnce(n *tenure, fault instant) {
 	e.t.Helper()
-	took := e.dead(n).since(fault)
-	e.t.Logf("the tree of token %d died %v after the fault", n.token, took)
-	if took > prompt {
-		e.t.Errorf("the tree of token %d died %v after the fault", n.token, took)
+	died := e.dead(n)
+	e.t.Logf("the tree of token %d died %v after the fault", n.token, died.since(fault))
+	if steady.ran(fault, died) > prompt {
+		e.t.Errorf("the tree of token %d died %v after the fault", n.token, died.since(fault))
 	}
 }
 

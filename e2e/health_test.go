@@ -59,8 +59,8 @@ func TestUnhealthy(t *testing.T) {
 				e.put("sick.a", "")
 				fault := now()
 				second := e.leads(b, first, everyRole...)
-				if took := second.first.since(fault); took > unhealthyBound {
-					t.Errorf("another led after %v, want at most %v", took, unhealthyBound)
+				if steady.ran(fault, second.first) > unhealthyBound {
+					t.Errorf("another led after %v, want at most %v", second.first.since(fault), unhealthyBound)
 				}
 				e.handedOver(first, second, prompt)
 				failures, told := a.said(checkFailed), false

@@ -82,6 +82,7 @@ func buildAndRun(m *testing.M) (int, error) {
 	if err := waitTogether(); err != nil {
 		return 0, err
 	}
+	go steady.run()
 	status := m.Run()
 	return status, errors.Join(stopShared(), removeImage())
 }
