@@ -96,6 +96,8 @@ const (
 	lookAgain = 100 * time.Millisecond
 	// askAgain is after how many looks it is asked again.
 	askAgain = 10
+	// stillAfter is when who waits is told for what.
+	stillAfter = 5 * time.Second
 	// awayFor is how long the store may be away while somebody is to come to lead.
 	awayFor = time.Minute
 )
@@ -128,7 +130,11 @@ func (o *stepDownOptions) run(ctx context.Context, l lock.Locker) (string, error
 		return fmt.Sprintf("%s does not answer: it is frozen, cut off, too busy or of an older version; nothing was changed, and it leads %s as long as its lease lasts", leader.ID, o.name), errNotAsAsked
 	}
 	ask.Sure = true
+	still := time.AfterFunc(stillAfter, func() {
+		fmt.Fprintf(os.Stderr, "leaderrun: %s steps down; waiting for who leads next (--wait bounds that)\n", printable(leader.ID))
+	})
 	next, err := o.successor(ctx, l, leader, ask)
+	still.Stop()
 	if err != nil {
 		return "", fmt.Errorf("%s steps down, nobody leads yet: %w", leader.ID, err)
 	}

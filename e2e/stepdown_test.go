@@ -5,6 +5,7 @@ package e2e
 import (
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -140,8 +141,14 @@ func TestStepDownAskedBySeveral(t *testing.T) {
 		for range askers {
 			go func() { answers <- e.about("step-down") }()
 		}
+		told := false // that it takes long; one that was answered late may not be
 		for range askers {
-			(<-answers).says(t, 0, "^b leads")
+			said := <-answers
+			said.says(t, 0, "^b leads")
+			told = told || strings.Contains(said.err, "a steps down; waiting for who leads next")
+		}
+		if !told {
+			t.Error("nobody was told what it waits for")
 		}
 		e.handedOver(first, e.leads(b, first), prompt)
 	})
