@@ -63,6 +63,10 @@ func TestOtherRecipes(t *testing.T) {
 				e.handedOver(second, e.leads(y, second), patient)
 			} else {
 				y.exits(t, 1, patient)
+				a.gone(t, patient)
+				other("z", "2000000000000").exits(t, 1, patient) // our key is still there
+				e.store.consul(http.MethodDelete, "/v1/kv"+e.consulKey(), nil)
+				e.leads(other("z", "2000000000000"), second)
 			}
 		})
 	}
