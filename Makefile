@@ -11,7 +11,7 @@ FUZZTIME ?= 10s
 CHAOS ?= 3m
 SEED ?=
 # Two packages at once would take the processor from each other's deadlines.
-TESTFLAGS ?= -p 1 -timeout 30m
+TESTFLAGS ?= -p 1 -timeout 40m
 # What `go build` would add from git only varies the binary, and fails where the
 # checkout belongs to somebody else.
 GOBUILD := CGO_ENABLED=0 go build -trimpath -buildvcs=false \

@@ -45,12 +45,18 @@ var childKinds = []childKind{
 	scripted("by setpriv", `"$@" --role fork & exec setpriv --reuid `+strconv.Itoa(nobody)+` --clear-groups "$@"`),
 }
 
+// openToAll lets everybody reach a test's directory.
+func openToAll(t testing.TB, dir string) {
+	t.Helper()
+	for ; dir != os.TempDir() && dir != "/"; dir = filepath.Dir(dir) {
+		must(t, os.Chmod(dir, 0o755))
+	}
+}
+
 // letNobodyBeat opens the file of beats to children that are not root any more.
 func (e *election) letNobodyBeat() {
 	e.t.Helper()
-	for dir := e.dir; dir != os.TempDir() && dir != "/"; dir = filepath.Dir(dir) {
-		must(e.t, os.Chmod(dir, 0o755))
-	}
+	openToAll(e.t, e.dir)
 	must(e.t, os.WriteFile(e.history.path, nil, 0o666))
 	must(e.t, os.Chmod(e.history.path, 0o666)) // whatever the umask
 }

@@ -75,7 +75,7 @@ func askShell(t *testing.T, x typing, shell ...string) {
 // What bash does on a tab: it splits the line at COMP_WORDBREAKS and calls what the
 // script has bound to leaderrun.
 const askBash = `. ` + bashCompletion + `
-. <(leaderrun completion bash)
+source <(leaderrun completion bash)
 COMP_LINE=$LINE COMP_POINT=${#LINE} COMP_TYPE=9 COMP_KEY=9
 read -ra COMP_WORDS <<<"$LINE"
 [[ $LINE != *' ' ]] || COMP_WORDS+=('')

@@ -8,23 +8,31 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"sync"
 	"testing"
 )
 
-// Each block of the README that somebody could type, by its first line, and who runs it
-// as it is written. `make test` is what runs these.
-var readmeBlocks = map[string]string{
-	"make demo ":                     "TestDemo",
-	"== Two candidates ":             "TestDemo",
-	"* * * * *  /usr/bin/leaderrun ": "TestRecipes",
-	"echo 'COMMAND=":                 "TestSystemdRecipe",
-	"COPY --from=leaderrun ":         "TestDockerRecipe",
-	"make package ":                  "TestPackage", // and make image
-	"leaderrun status ":              "TestReadmeOperations",
+// Each command of the README, in a block or within its text, by its beginning, and who
+// runs it as it is written. `make test` is what runs these.
+var readmeCommands = map[string]string{
+	"make demo":                        "TestDemo",
+	"== Two candidates ":               "TestDemo",
+	"* * * * *  /usr/bin/leaderrun ":   "TestRecipes",
+	"echo 'COMMAND=":                   "TestSystemdRecipe",
+	"COPY --from=leaderrun ":           "TestDockerRecipe",
+	"make faults":                      "TestFaults",
+	"leaderrun --store ":               "TestComingFrom",
+	"make package ":                    "TestPackage", // and make image
+	"source <(leaderrun completion ba": "TestCompletionInBash",
+	"leaderrun --help":                 "TestHelpAsWritten",
+	"leaderrun help stores":            "TestHelpAsWritten",
+	"leaderrun check":                  "TestCheckEtcd",
+	"leaderrun verify":                 "TestVerify",
+	"leaderrun status ":                "TestReadmeOperations",
 }
 
 // Nothing stands in the README that no test runs.
-func TestReadmeBlocks(t *testing.T) {
+func TestReadmeCommands(t *testing.T) {
 	sources, err := filepath.Glob("*_test.go")
 	must(t, err)
 	var all strings.Builder
@@ -32,21 +40,21 @@ func TestReadmeBlocks(t *testing.T) {
 		all.WriteString(readFile(name))
 	}
 	seen := map[string]bool{}
-	for _, block := range regexp.MustCompile(`\n\n    (.*)`).FindAllStringSubmatch(readFile("../README.md"), -1) {
-		found := ""
-		for begin := range readmeBlocks {
-			if strings.HasPrefix(block[1], begin) {
-				found = begin
+	commands := regexp.MustCompile("\n\n    (.*)|`((?:make|leaderrun|source) [^`]+)`")
+	for _, match := range commands.FindAllStringSubmatch(readFile("../README.md"), -1) {
+		command, known := match[1]+match[2], false
+		for begin := range readmeCommands {
+			if strings.HasPrefix(command, begin) {
+				seen[begin], known = true, true
 			}
 		}
-		if found == "" {
-			t.Errorf("no test runs %q", block[1])
+		if !known {
+			t.Errorf("no test runs %q", command)
 		}
-		seen[found] = true
 	}
-	for begin, test := range readmeBlocks {
+	for begin, test := range readmeCommands {
 		if !seen[begin] {
-			t.Errorf("README.md has no block that begins with %q", begin)
+			t.Errorf("README.md has no command that begins with %q", begin)
 		}
 		if !strings.Contains(all.String(), "\nfunc "+test+"(t *testing.T)") {
 			t.Errorf("there is no %s", test)
@@ -54,32 +62,70 @@ func TestReadmeBlocks(t *testing.T) {
 	}
 }
 
-// makes runs a target in the checkout, with nothing of the tests' own environment.
-func makes(t *testing.T, target string) string {
+var checkout sync.Mutex // what one make builds there, another runs
+
+// makes runs targets in the checkout, with nothing of the tests' own environment.
+func makes(t *testing.T, targets ...string) string {
 	t.Helper()
-	cmd := exec.Command("make", "-C", "..", "--no-print-directory", target)
+	checkout.Lock()
+	defer checkout.Unlock()
+	cmd := exec.Command("make", append([]string{"-C", "..", "--no-print-directory"}, targets...)...)
 	cmd.Env = cleanEnv()
 	out, err := cmd.CombinedOutput()
 	if err != nil {
-		t.Errorf("make %s: %v\n%s", target, err, out)
+		t.Errorf("make %v: %v\n%s", targets, err, out)
 	}
 	return string(out)
 }
 
-// make demo works, and says what the README quotes, but for times and places.
+// make demo works on each store, and says what the README quotes, but for times and places.
 func TestDemo(t *testing.T) {
 	t.Parallel()
-	said := makes(t, "demo")
-	figures := regexp.MustCompile(`[0-9][0-9.:]*`)
-	masked := figures.ReplaceAllString(regexp.MustCompile(`demo\.\w+`).ReplaceAllString(said, "demo.X"), "N")
+	demonstrates(t)
+	for _, store := range []string{"etcd", "consul", "zookeeper"} {
+		t.Run(store, func(t *testing.T) { demonstrates(t, "STORE="+store) })
+	}
+}
+
+func demonstrates(t *testing.T, settings ...string) {
+	t.Helper()
+	said := makes(t, append([]string{"demo"}, settings...)...)
+	places, figures := regexp.MustCompile(`in \w+://\S+:`), regexp.MustCompile(`[0-9][0-9.:]*`)
+	mask := func(s string) string { return figures.ReplaceAllString(places.ReplaceAllString(s, "in URL:"), "N") }
+	masked := mask(said)
 	for line := range strings.Lines(documented(t, "What `make demo` shows, shortened:")) {
-		line = strings.TrimSpace(figures.ReplaceAllString(regexp.MustCompile(`demo\.\w+`).ReplaceAllString(line, "demo.X"), "N"))
+		line = mask(strings.TrimSpace(line))
 		_, after, found := strings.Cut(masked, line)
 		if !found {
 			t.Errorf("it does not say, or not in this order: %s", line)
 			continue
 		}
 		masked = after
+	}
+	if t.Failed() {
+		t.Log(said)
+	}
+}
+
+// make faults measures each fault of the README's table, and never finds two commands of
+// leaderrun's at once.
+func TestFaults(t *testing.T) {
+	t.Parallel()
+	said := makes(t, "faults")
+	for _, heading := range []string{
+		"handover: SIGTERM to the leader", "takeover: SIGKILL to", "takeover: SIGSTOP to", "takeover: the leader's way to the store is silent", "loss: the lease is revoked",
+	} {
+		_, table, found := strings.Cut(said, "\n"+heading)
+		table, _, _ = strings.Cut(table, "\n\n")
+		ours := regexp.MustCompile(`(?m)^  leaderrun .*`).FindAllString(table, -1)
+		if !found || len(ours) < 3 { // the file store has no network, and no lease to revoke
+			t.Errorf("%q: measured %d times", heading, len(ours))
+		}
+		for _, row := range ours {
+			if !regexp.MustCompile(`^  leaderrun \w+ +[1-9]\d* +[0-9.]+ m?s `).MatchString(row) || strings.Contains(row, "at once") {
+				t.Errorf("%s: %s", heading, row)
+			}
+		}
 	}
 	if t.Failed() {
 		t.Log(said)
@@ -98,6 +144,31 @@ func TestMakeImage(t *testing.T) {
 	if out := mustDocker(t, "run", "--rm", "leaderrun", "--version"); !strings.Contains(out, "leaderrun version ") {
 		t.Errorf("the image says %q", out)
 	}
+}
+
+// The help that the README names: a screen, and the topics.
+func TestHelpAsWritten(t *testing.T) {
+	t.Parallel()
+	_, rest, _ := strings.Cut(readFile("../README.md"), "`leaderrun --help` fits a screen; `leaderrun help ")
+	rest, _, found := strings.Cut("`"+rest, " say\nmore.")
+	if !found {
+		t.Fatal("README.md does not name the topics")
+	}
+	for _, topic := range quoted.FindAllStringSubmatch(rest, -1) {
+		if lines := helpLines(t, "help", topic[1]); lines < 10 {
+			t.Errorf("leaderrun help %s has %d lines", topic[1], lines)
+		}
+	}
+	if lines := helpLines(t, "--help"); lines < 10 || lines > 24 {
+		t.Errorf("leaderrun --help has %d lines", lines)
+	}
+}
+
+func helpLines(t *testing.T, args ...string) int {
+	t.Helper()
+	out, err := exec.Command(leaderrunBin, args...).Output()
+	must(t, err)
+	return strings.Count(string(out), "\n")
 }
 
 // What the README says of operations, as it is written but for the servers.
