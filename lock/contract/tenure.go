@@ -154,14 +154,14 @@ func renewal(p *place) {
 	ctx, cancel := context.WithTimeout(p.Context(), patient)
 	defer cancel()
 	before, began := l.ValidUntil(), time.Now()
-	for range 3 {
+	for n := range 4 {
 		select {
 		case <-l.Renewed():
 		case <-ctx.Done():
 			p.Fatalf("after %v no renewal", time.Since(began))
 		}
 		now := l.ValidUntil()
-		if now <= before {
+		if now < before || now == before && n > 0 { // the first may have come before we looked
 			p.Errorf("renewed from %d to %d", before, now)
 		}
 		if left := now.Until(); left > p.TTL {
