@@ -131,10 +131,7 @@ func TestStepDownAskedBySeveral(t *testing.T) {
 		t := s.t
 		t.Parallel()
 		e := newElection(t, s)
-		a := e.start(spec{id: "a", command: e.slowly("7")})
-		first := e.leads(a, nil)
-		b := e.start(spec{id: "b"})
-		b.standsBehind(t, "a", patient)
+		a, b, first := e.pair(spec{command: e.slowly("7")}, spec{})
 		e.shows(a, first.token, b)
 		const askers = 4
 		answers := make(chan answer, askers)
@@ -162,10 +159,7 @@ func TestHandOverLeftBehind(t *testing.T) {
 		t := s.t
 		t.Parallel()
 		e := newElection(t, s)
-		a := e.start(spec{id: "a", command: e.slowly("1")})
-		first := e.leads(a, nil)
-		b := e.start(spec{id: "b", command: e.tame()})
-		b.standsBehind(t, "a", patient)
+		a, b, first := e.pair(spec{command: e.slowly("1")}, spec{command: e.tame()})
 		e.shows(a, first.token, b)
 		asked := make(chan answer, 1)
 		go func() { asked <- e.about("step-down", "--to", "b", "--wait", "3s") }()
@@ -212,10 +206,7 @@ func TestHandOverToNobody(t *testing.T) {
 		t.Parallel()
 		e := newElection(t, s)
 		// a takes a second to stop, in which the one that is meant dies.
-		a := e.start(spec{id: "a", command: e.slowly("1")})
-		first := e.leads(a, nil)
-		b := e.start(spec{id: "b"})
-		b.standsBehind(t, "a", patient)
+		a, b, first := e.pair(spec{command: e.slowly("1")}, spec{})
 		c := e.start(spec{id: "c"})
 		c.standsBehind(t, "a", patient)
 		waitFor(t, "c to stand by", patient, func() bool { return len(e.about("status", "--json").shown(t).Elections[0].Standbys) == 2 })
